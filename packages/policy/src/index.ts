@@ -1,0 +1,6 @@
+/**
+ * Policy: one file of zones and conduits in, legs out; and everything that can be asked of a policy
+ * without touching a kernel.
+ * @module
+ */
+export * from "./legs/index.ts";

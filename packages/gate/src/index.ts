@@ -1,0 +1,5 @@
+/**
+ * Inspecting proxies, one listener a conduit. Touches only the network.
+ * @module
+ */
+export {};

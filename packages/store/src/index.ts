@@ -1,0 +1,5 @@
+/**
+ * The other packages' store interfaces on SQLite. Touches files.
+ * @module
+ */
+export {};

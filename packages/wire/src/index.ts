@@ -1,0 +1,5 @@
+/**
+ * Bytes to messages and back, one folder a protocol. Touches nothing: bytes come in as arguments.
+ * @module
+ */
+export {};

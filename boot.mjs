@@ -142,9 +142,7 @@ function install() {
 function npmCi() {
   // npm names itself to the scripts it runs; started without npm, it is looked up in PATH.
   const npmScript = process.env.npm_execpath;
-  const [command, ...before] = npmScript?.endsWith(".js")
-    ? [process.execPath, npmScript]
-    : ["npm"];
+  const [command, ...before] = npmScript?.endsWith(".js") ? [process.execPath, npmScript] : ["npm"];
   const run = spawnSync(command, [...before, "ci", "--no-audit", "--no-fund", "--loglevel=error"], {
     cwd: root,
     // stdout belongs to the command that follows.
@@ -218,7 +216,8 @@ function main() {
   const after = isVerb || first === "--" ? rest : process.argv.slice(2);
   const file = path.join(root, script);
   install();
-  if (!fs.existsSync(file)) missing(`${script} is not here`, "Get a complete copy of the repository.");
+  if (!fs.existsSync(file))
+    missing(`${script} is not here`, "Get a complete copy of the repository.");
   handOver(findNode(), [file, ...before, ...after]);
 }
 

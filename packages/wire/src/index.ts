@@ -2,4 +2,20 @@
  * Bytes to messages and back, one folder a protocol. Touches nothing: bytes come in as arguments.
  * @module
  */
-export {};
+export {
+  type Frame,
+  type FrameRefusal,
+  type FrameSpec,
+  ICMP_TYPE,
+  type IcmpHead,
+  IP_PROTOCOL,
+  isIcmpError,
+  type Packet,
+  quoteOf,
+  readFrame,
+  TCP_FLAG,
+  type Tuple,
+  writeArp,
+  writeFrame,
+  writeIpv6,
+} from "./ipv4/index.ts";

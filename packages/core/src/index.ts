@@ -27,3 +27,4 @@ export {
   parseIpv4,
   prefixInterval,
 } from "./ipv4.ts";
+export { sha256Hex, sha256HexOfText } from "./sha256.ts";

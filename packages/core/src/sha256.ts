@@ -1,0 +1,89 @@
+/**
+ * SHA-256 (FIPS 180-4 §6.2), for packages that touch nothing and so have no `node:crypto`. It names
+ * things (policy bytes, a conduit's legs); nothing secret goes through it, and signatures don't.
+ */
+
+/** §4.2.2: first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
+const K = new Uint32Array(64);
+/** §5.3.3: the same of the square roots of the first 8 primes. */
+const INITIAL = new Uint32Array(8);
+for (let candidate = 2, count = 0; count < 64; candidate++) {
+  if (!isPrime(candidate)) continue;
+  K[count] = fraction(Math.cbrt(candidate));
+  if (count < 8) INITIAL[count] = fraction(Math.sqrt(candidate));
+  count++;
+}
+
+function isPrime(number: number): boolean {
+  for (let divisor = 2; divisor * divisor <= number; divisor++) {
+    if (number % divisor === 0) return false;
+  }
+  return true;
+}
+
+function fraction(root: number): number {
+  return Math.floor((root - Math.floor(root)) * 2 ** 32);
+}
+
+const BLOCK_BYTES = 64;
+
+/** Lower-case hex of the digest. Messages up to 2^53 bits. */
+export function sha256Hex(message: Uint8Array): string {
+  const state = INITIAL.slice();
+  const schedule = new Uint32Array(64);
+  const whole = message.length - (message.length % BLOCK_BYTES);
+  for (let offset = 0; offset < whole; offset += BLOCK_BYTES) {
+    compress(state, schedule, message, offset);
+  }
+  // §5.1.1: a 1 bit, zeros, and the length in bits as 64-bit big-endian.
+  const rest = message.subarray(whole);
+  const tail = new Uint8Array(rest.length + 9 <= BLOCK_BYTES ? BLOCK_BYTES : 2 * BLOCK_BYTES);
+  tail.set(rest);
+  tail[rest.length] = 0x80;
+  const view = new DataView(tail.buffer);
+  view.setUint32(tail.length - 8, Math.floor(message.length / 2 ** 29));
+  view.setUint32(tail.length - 4, (message.length * 8) >>> 0);
+  for (let offset = 0; offset < tail.length; offset += BLOCK_BYTES) {
+    compress(state, schedule, tail, offset);
+  }
+  return Array.from(state, (word) => word.toString(16).padStart(8, "0")).join("");
+}
+
+/** SHA-256 of a text's UTF-8 bytes. */
+export function sha256HexOfText(text: string): string {
+  return sha256Hex(new TextEncoder().encode(text));
+}
+
+function rotate(word: number, bits: number): number {
+  return (word >>> bits) | (word << (32 - bits));
+}
+
+/** §6.2.2, one block. `?? 0` never happens: every index is inside its array. */
+function compress(state: Uint32Array, w: Uint32Array, bytes: Uint8Array, offset: number): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, BLOCK_BYTES);
+  for (let t = 0; t < 16; t++) w[t] = view.getUint32(t * 4);
+  for (let t = 16; t < 64; t++) {
+    const w15 = w[t - 15] ?? 0;
+    const w2 = w[t - 2] ?? 0;
+    const s0 = rotate(w15, 7) ^ rotate(w15, 18) ^ (w15 >>> 3);
+    const s1 = rotate(w2, 17) ^ rotate(w2, 19) ^ (w2 >>> 10);
+    w[t] = (w[t - 16] ?? 0) + s0 + (w[t - 7] ?? 0) + s1;
+  }
+  let [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = state;
+  for (let t = 0; t < 64; t++) {
+    const big1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25);
+    const t1 = (h + big1 + ((e & f) ^ (~e & g)) + (K[t] ?? 0) + (w[t] ?? 0)) | 0;
+    const big0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);
+    const t2 = (big0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
+    h = g;
+    g = f;
+    f = e;
+    e = (d + t1) | 0;
+    d = c;
+    c = b;
+    b = a;
+    a = (t1 + t2) | 0;
+  }
+  const worked = [a, b, c, d, e, f, g, h];
+  for (let i = 0; i < 8; i++) state[i] = (state[i] ?? 0) + (worked[i] ?? 0);
+}

@@ -1,0 +1,70 @@
+/**
+ * What rooms and apply ask of a rule engine. `nftables` and `ebpf` each stand behind one adapter;
+ * nothing here names a rule, a map or a chain.
+ *
+ * What an engine owes the guard routes (`rooms/guard.ts`):
+ * - ARP that the room may answer carries `MARKS.arp`; an allowed packet `MARKS.pass`, or
+ *   `MARKS.inspectBase + n` where it must go to the n-th component and nowhere else.
+ * - A reset or ICMP error leaves the room only with the mark of the packet it answers
+ *   (`fwmark_reflect=1`): a rule that rejects sets `MARKS.pass` first.
+ */
+import type { Grant, Legs, Point } from "@sallyport/policy/legs";
+import type { DenialCounter, HitCounter, LiveEntry, Lowering, Slot } from "../engine.ts";
+
+export interface Engine {
+  readonly point: Point;
+  readonly kind: "nftables" | "ebpf";
+  /** Sysctls of the room that the engine's packet semantics depend on, `net.…` → value. */
+  readonly sysctls: Readonly<Record<string, string>>;
+  /**
+   * Makes the engine stand in its empty room, both slots denying everything, and reads it back.
+   * Idempotent: on a room that has it, nothing that lives (counters, live sets, sessions) is lost.
+   */
+  install(legs: Legs): Promise<void>;
+  /** Puts the engine on interfaces that are in the room and still down. Idempotent. */
+  attach(interfaces: readonly string[]): Promise<void>;
+  /** Fills one slot; the slot in force is never the one given. */
+  load(lowering: Lowering): Promise<void>;
+  /** Which slot is in force, and which until when. One atomic step. */
+  select(selection: Selection): Promise<void>;
+  /** What is open until when, by number, in the live set that both slots share. */
+  setLive(entries: readonly LiveEntry[], now: number): Promise<void>;
+  /** Numbers whose packets must stop at once: their sessions end too. */
+  clearLive(ids: readonly number[]): Promise<void>;
+  /** One grant's row in the given slots, and its live entry. */
+  addGrant(grant: GrantRow, slots: readonly Slot[], legs: Legs, now: number): Promise<void>;
+  removeGrant(grant: GrantRow, slots: readonly Slot[], legs: Legs): Promise<void>;
+  /**
+   * What the kernel holds now, without what moves by itself (counters, remaining times): equal
+   * strings mean equal rules.
+   */
+  readBack(): Promise<EngineState>;
+  counters(): Promise<EngineCounters>;
+  /** Removes what does not vanish with the room (pinned objects). Idempotent. */
+  remove(): Promise<void>;
+}
+
+/** `pending` is in force for that long, then `confirmed` is again, by the kernel alone. */
+export interface Selection {
+  readonly confirmed: Slot;
+  readonly pending?: { readonly slot: Slot; readonly forMs: number };
+}
+
+export interface GrantRow {
+  readonly grant: Grant;
+  readonly entry: LiveEntry;
+}
+
+export interface EngineState {
+  /** Digest of the rules and of what is attached where. */
+  readonly digest: string;
+  /** The slot that a packet arriving now is judged by. */
+  readonly slot: Slot;
+  /** Interfaces of the room that the engine stands on; undefined: on all there are. */
+  readonly interfaces: readonly string[] | undefined;
+}
+
+export interface EngineCounters {
+  readonly hits: readonly HitCounter[];
+  readonly denials: readonly DenialCounter[];
+}

@@ -19,3 +19,6 @@ export {
   writeFrame,
   writeIpv6,
 } from "./ipv4/index.ts";
+export { Cursor } from "./cursor.ts";
+export * as modbus from "./modbus/index.ts";
+export type { Direction, MemoryTarget, Operation, Pdu, Status, Target } from "./pdu.ts";

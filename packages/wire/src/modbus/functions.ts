@@ -52,6 +52,7 @@ export type FunctionName = Exclude<(typeof FUNCTIONS)[number]["name"], "other">;
 export type FunctionIndex = number;
 
 export const OTHER: FunctionIndex = 0;
+const UNDECODED: FunctionInfo = { code: 0, name: "other", operation: "other" };
 export const ENCAPSULATED_INTERFACE = 43;
 export const MEI_CANOPEN = 13;
 export const MEI_DEVICE_IDENTIFICATION = 14;
@@ -88,7 +89,7 @@ export function functionByCode(code: number, mei: number): FunctionIndex {
 }
 
 export function functionInfo(index: FunctionIndex): FunctionInfo {
-  return FUNCTIONS[index] ?? FUNCTIONS[OTHER];
+  return FUNCTIONS[index] ?? UNDECODED;
 }
 
 /** §7. A device may send others; they are reported by number. */

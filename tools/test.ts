@@ -18,7 +18,7 @@ const HELP = `usage: npm test -- [--root DIR] [--limit-s N] [--jobs N] [path…]
   --limit-s  seconds a file may take (default 120; 300 for e2e and kernel tests)
   --jobs     files at once (default 2); e2e and kernel tests always run alone
 `;
-const PLACES = ["packages", "lab", "e2e", "tools"];
+const PLACES = ["packages", "lab", "e2e", "bench", "tools"];
 const JOBS_DEFAULT = 2;
 const LIMIT_S = 120;
 /** Rooms, kernel rules and a plant are made and removed in these. */

@@ -8,18 +8,41 @@ import type { Operation } from "../pdu.ts";
 
 export type Area = "coils" | "discrete-inputs" | "holding-registers" | "input-registers";
 
+/** A name that a conduit's limits may list. `other` is not among them. */
+export type FunctionName =
+  | "read-coils"
+  | "read-discrete-inputs"
+  | "read-holding-registers"
+  | "read-input-registers"
+  | "write-single-coil"
+  | "write-single-register"
+  | "read-exception-status"
+  | "diagnostics"
+  | "get-comm-event-counter"
+  | "get-comm-event-log"
+  | "write-multiple-coils"
+  | "write-multiple-registers"
+  | "report-server-id"
+  | "read-file-record"
+  | "write-file-record"
+  | "mask-write-register"
+  | "read-write-multiple-registers"
+  | "read-fifo-queue"
+  | "canopen-general-reference"
+  | "read-device-identification";
+
 export interface FunctionInfo {
   readonly code: number;
   /** Of code 43: the MEI type. */
   readonly mei?: number;
-  readonly name: string;
+  readonly name: FunctionName | "other";
   readonly operation: Operation;
   /** The data area it reads or writes, where it has an address. */
   readonly area?: Area;
 }
 
 /** Position 0 is every function that is not decoded; the others are sorted by code. */
-export const FUNCTIONS = [
+export const FUNCTIONS: readonly FunctionInfo[] = [
   { code: 0, name: "other", operation: "other" },
   { code: 1, name: "read-coils", operation: "read", area: "coils" },
   { code: 2, name: "read-discrete-inputs", operation: "read", area: "discrete-inputs" },
@@ -43,10 +66,7 @@ export const FUNCTIONS = [
   // §6.20: may carry any CANopen service, downloads included.
   { code: 43, mei: 13, name: "canopen-general-reference", operation: "control" },
   { code: 43, mei: 14, name: "read-device-identification", operation: "identify" },
-] as const satisfies readonly FunctionInfo[];
-
-/** A name that a conduit's limits may list; `other` is not among them. */
-export type FunctionName = Exclude<(typeof FUNCTIONS)[number]["name"], "other">;
+];
 
 /** Index into FUNCTIONS. */
 export type FunctionIndex = number;
@@ -67,7 +87,7 @@ const byName: ReadonlyMap<string, FunctionIndex> = new Map(
 );
 const byCode = new Uint8Array(256);
 FUNCTIONS.forEach((info, index) => {
-  if (!("mei" in info)) byCode[info.code] = index;
+  if (info.mei === undefined) byCode[info.code] = index;
 });
 const CANOPEN_INDEX = byName.get("canopen-general-reference") ?? OTHER;
 const IDENTIFICATION_INDEX = byName.get("read-device-identification") ?? OTHER;

@@ -200,9 +200,14 @@ const PLANTED: readonly [string, Record<string, string | undefined>, RegExp][] =
     /code "new-code" has no page/,
   ],
   [
+    "a code in a list of severities without a page",
+    { [IN_CORE]: `export const CODES = { "new-code": "error", known: "warning" };` },
+    /code "new-code" has no page/,
+  ],
+  [
     "a page without a code",
     { "docs/diagnostics/old-code.md": "# old\n" },
-    /describes "old-code", which no package says/,
+    /describes "old-code", which no code says/,
   ],
   [
     "a README without its headings",

@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { FILE_LINES_MAX, FILE_LINES_WARN, TEST_LINES_MAX } from "./house.ts";
-import { type Fault, isTest, packageOf, type Repository } from "./repository.ts";
+import { type Fault, isTest, placeOf, type Repository } from "./repository.ts";
 
 const DIAGNOSTICS = "docs/diagnostics";
 
@@ -12,7 +12,7 @@ export function checkCodes(repository: Repository): { faults: Fault[]; codes: nu
   const seen = new Set<string>();
   const strings = new Set<string>();
   for (const [file, source] of repository.sources) {
-    if (packageOf(file) === undefined || isTest(file)) continue;
+    if (!["packages", "lab"].includes(placeOf(file)) || isTest(file)) continue;
     for (const text of source.strings) strings.add(text);
     for (const { text: code, line } of source.codes) {
       seen.add(code);
@@ -24,7 +24,7 @@ export function checkCodes(repository: Repository): { faults: Fault[]; codes: nu
   for (const file of repository.files) {
     const code = /^docs\/diagnostics\/(.+)\.md$/.exec(file)?.[1];
     if (code === undefined || code === "README" || strings.has(code)) continue;
-    faults.push({ file, line: 0, what: `describes "${code}", which no package says any more` });
+    faults.push({ file, line: 0, what: `describes "${code}", which no code says any more` });
   }
   return { faults, codes: seen.size };
 }

@@ -29,6 +29,7 @@ export interface Source {
 }
 
 const CODE = /^[a-z][a-z0-9]*(-[a-z0-9]+)+$/;
+const SEVERITIES = new Set(["error", "warning", "note"]);
 const SURROUNDINGS = new Set([
   "Date.now",
   "Math.random",
@@ -113,16 +114,20 @@ function readCodes(program: Program, at: At): Mention[] {
         node.start,
       );
     },
-    // { code: "code", severity: …, … }
+    // { code: "code", severity: …, … }, and a list of codes with their severities.
     ObjectExpression(node) {
-      const members = new Map(
-        node.properties.flatMap((member) =>
-          member.type === "Property" && member.key.type === "Identifier"
-            ? [[member.key.name, member.value] as const]
-            : [],
-        ),
-      );
-      if (members.has("severity")) add(literal(members.get("code")), node.start);
+      const members = node.properties.filter((member) => member.type === "Property");
+      const nameOf = ({
+        key,
+      }: {
+        key: { type: string; name?: unknown; value?: unknown };
+      }): unknown => (key.type === "Identifier" ? key.name : literal(key));
+      const isDiagnostic = members.some((member) => nameOf(member) === "severity");
+      for (const member of members) {
+        const value = literal(member.value);
+        if (isDiagnostic && nameOf(member) === "code") add(value, node.start);
+        if (SEVERITIES.has(value ?? "")) add(literal(member.key), member.start);
+      }
     },
   }).visit(program);
   return codes;

@@ -1,0 +1,4 @@
+/** One component's gate: listeners come in on standard input, events go out on standard output. */
+import { runGate } from "@sallyport/gate";
+
+await runGate(process.stdin, process.stdout);

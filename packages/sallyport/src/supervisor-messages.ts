@@ -1,0 +1,23 @@
+/** What the enforcer tells the supervisor: which rooms stand, and what each room's process needs. */
+import type { EngineZone, Listener } from "@sallyport/policy/legs";
+
+export interface RoomsStand {
+  readonly type: "rooms";
+  readonly generation: number;
+  /** Paths of network namespaces. */
+  readonly outer: string;
+  readonly tap: string;
+  readonly gates: readonly {
+    readonly room: string;
+    readonly netns: string;
+    readonly listeners: readonly Listener[];
+  }[];
+  readonly names: Names;
+}
+
+/** Numbers in kernel events back to the policy's words. */
+export interface Names {
+  readonly generation: number;
+  readonly conduits: readonly { readonly id: number; readonly name: string; readonly source: string }[];
+  readonly zones: readonly EngineZone[];
+}

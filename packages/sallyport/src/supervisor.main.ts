@@ -1,0 +1,165 @@
+/**
+ * The supervisor: mounts the code where every uid can read it, starts the enforcer, and starts each
+ * worker in the room that the enforcer made for it. It opens nothing and decides nothing.
+ */
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { caged } from "./cage.ts";
+import { EventLog } from "./event-log.ts";
+import { eventsDir, type Instance, instanceNamed } from "./instance.ts";
+import type { RoomsStand } from "./supervisor-messages.ts";
+import { Worker } from "./worker.ts";
+
+/** The NFLOG group that the outer rules send refused packets to. */
+const NFLOG_GROUPS = "nflog:5";
+/** A worker's event file is cut to nothing above this: newer events matter more than a full disk. */
+const OUTPUT_MAX_BYTES = 32 * 1024 * 1024;
+const OUTPUT_CHECK_MS = 10_000;
+const UID_FIRST = 1_700_000;
+const UIDS_PER_INSTANCE = 256;
+
+const [name = "main", codeFrom = "", hostNetns = "/proc/self/ns/net"] = process.argv.slice(2);
+const instance = instanceNamed(name);
+const rootless = fs.readFileSync("/proc/self/uid_map", "utf8").trim().split(/\s+/)[2] !== "4294967295";
+const events = new EventLog(eventsDir(instance), "supervisor");
+const code = mountCode(instance, codeFrom);
+const node = process.execPath.startsWith(`${codeFrom}/`)
+  ? path.join(code, path.relative(codeFrom, process.execPath))
+  : process.execPath;
+const gates = new Map<string, Worker>();
+const listeners = new Map<string, object>();
+let watch: Worker | undefined;
+let names: object | undefined;
+
+const flags = ["--disable-sigusr1", `--max-old-space-size=256`];
+const enforcer = new Worker(
+  {
+    name: "enforcer",
+    command: [
+      ...["unshare", "--net", "--", node, ...flags, main("enforcer")],
+      ...[instance.name, code, hostNetns, node, String(uidOf("compiler") ?? "")],
+    ],
+    descriptors: ["ipc"],
+  },
+  events,
+  (child) => child.on("message", (message) => onRooms(message as RoomsStand)),
+);
+
+function main(process: string): string {
+  return path.join(code, "packages/sallyport/src", `${process}.main.ts`);
+}
+
+/** Read-only and under /run: a checkout in a 0700 home is still loadable by every uid. */
+function mountCode({ runDir }: Instance, from: string): string {
+  const at = path.join(runDir, "code");
+  fs.mkdirSync(at, { recursive: true });
+  fs.chmodSync(path.dirname(runDir), 0o711);
+  fs.chmodSync(runDir, 0o711);
+  const commands = [
+    ["umount", "-q", at],
+    ["mount", "--bind", from, at],
+    ["mount", "-o", "remount,bind,ro,nosuid,nodev", at],
+  ];
+  for (const [file = "", ...args] of commands) {
+    const done = spawnSync(file, args, { encoding: "utf8" });
+    if (done.status !== 0 && file !== "umount") throw new Error(`${file}: ${done.stderr.trim()}`);
+  }
+  return at;
+}
+
+/**
+ * A uid for each process that outlives restarts: never two processes with one. The file is the
+ * supervisor's own; where only one uid is mapped there is none to give.
+ */
+function uidOf(process: string): number | undefined {
+  if (rootless) return undefined;
+  const file = path.join(instance.stateDir, "uids.json");
+  const known: Record<string, number> = fs.existsSync(file)
+    ? JSON.parse(fs.readFileSync(file, "utf8"))
+    : {};
+  const seen = known[process];
+  if (seen !== undefined) return seen;
+  const taken = Object.keys(known).length;
+  if (taken >= UIDS_PER_INSTANCE) throw new Error("no uid is left for another process");
+  // Instances side by side (the demo, tests) must not meet either.
+  let hash = 7;
+  for (const character of instance.name) hash = (hash * 31 + character.charCodeAt(0)) % 10_007;
+  const uid = UID_FIRST + hash * UIDS_PER_INSTANCE + taken;
+  fs.writeFileSync(file, JSON.stringify({ ...known, [process]: uid }));
+  return uid;
+}
+
+function onRooms(stand: RoomsStand): void {
+  if (stand.type !== "rooms") return;
+  for (const gate of stand.gates) {
+    const message = { type: "listeners", listeners: gate.listeners };
+    listeners.set(gate.room, message);
+    const running = gates.get(gate.room);
+    if (running !== undefined) running.send(message);
+    else gates.set(gate.room, startGate(gate.room, gate.netns));
+  }
+  for (const [room, worker] of gates) {
+    if (stand.gates.some((gate) => gate.room === room)) continue;
+    worker.stop();
+    gates.delete(room);
+  }
+  names = { type: "names", ...stand.names };
+  watch ??= startWatch(stand);
+  watch.send(names);
+}
+
+function startGate(room: string, netns: string): Worker {
+  const uid = uidOf(room);
+  return new Worker(
+    {
+      name: room,
+      command: caged({ netns, ...(uid === undefined ? {} : { uid }) }, [node, ...flags, main("gate")]),
+      outputFile: path.join(eventsDir(instance), `${room}.ndjson`),
+    },
+    events,
+    (child) => child.stdin?.write(`${JSON.stringify(listeners.get(room))}\n`),
+  );
+}
+
+/**
+ * Two captures and the process that reads them, as one unit. A netlink log socket cannot send to
+ * the plant, and the tap room has no way out; the reader has neither, and a uid of its own.
+ */
+function startWatch(stand: RoomsStand): Worker {
+  const directory = path.join(instance.stateDir, "packets");
+  const uid = uidOf("watch");
+  fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
+  if (uid !== undefined) fs.chownSync(directory, uid, uid);
+  return new Worker(
+    {
+      name: "watch",
+      command: [
+        ...["setpriv", "--pdeathsig=KILL", "--", node, ...flags, main("watch")],
+        ...[stand.outer, stand.tap, NFLOG_GROUPS, directory, String(uid ?? "")],
+      ],
+      outputFile: path.join(eventsDir(instance), "watch.ndjson"),
+    },
+    events,
+    (child) => child.stdin?.write(`${JSON.stringify(names)}\n`),
+  );
+}
+
+setInterval(() => {
+  for (const room of [...gates.keys(), "watch"]) {
+    const file = path.join(eventsDir(instance), `${room}.ndjson`);
+    const size = fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+    if (size > OUTPUT_MAX_BYTES) fs.truncateSync(file);
+  }
+}, OUTPUT_CHECK_MS);
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  process.on(signal, () => {
+    // The rooms and their rules stay: `sallyport down` is what removes them.
+    for (const worker of [...gates.values(), enforcer, ...(watch === undefined ? [] : [watch])]) {
+      worker.stop();
+    }
+    events.append(Date.now(), "supervisor-stopped", { signal });
+    process.exit(0);
+  });
+}

@@ -36,6 +36,10 @@ export function checkImports(repository: Repository): Fault[] {
           : faultBeside(repository, file, found);
       if (what !== undefined) faults.push({ file, line: found.line, what });
     }
+    if (part !== undefined) {
+      const what = "imports a computed name, which cannot be checked";
+      for (const { line } of source.computed) faults.push({ file, line, what });
+    }
     for (const fault of source.faults) faults.push({ file, line: fault.line, what: fault.text });
     if (part === undefined || isTest(file) || READS_SURROUNDINGS.has(part.name)) continue;
     for (const { text, line } of source.surroundings) {

@@ -24,6 +24,8 @@ export interface Source {
   readonly strings: ReadonlySet<string>;
   /** Lines that hold more than white space and comments. */
   readonly codeLines: number;
+  /** Imports of a name made at run time, which nothing can check. */
+  readonly computed: readonly Mention[];
   /** Where the file cannot be understood. */
   readonly faults: readonly Mention[];
 }
@@ -59,7 +61,8 @@ export function readSource(file: string, text: string): Source {
     surroundings: readSurroundings(program, at),
     strings,
     codeLines: countCodeLines(text, comments),
-    faults: [...faults, ...computed],
+    computed,
+    faults,
   };
 }
 
@@ -82,7 +85,7 @@ function readImports(program: Program, at: At): { imports: Import[]; computed: M
     ImportExpression(node) {
       const specifier = literal(node.source);
       if (specifier !== undefined) add(specifier, false, node.start);
-      else computed.push(at("imports a computed name, which cannot be checked", node.start));
+      else computed.push(at("import(…)", node.start));
     },
     TSImportType(node) {
       const specifier = literal(node.source);

@@ -4,3 +4,5 @@
  * @module
  */
 export * from "./legs/index.ts";
+export { Model, type ModelOptions, type Verdict } from "./legs/model.ts";
+export { type Circumstances, PointTable } from "./legs/model-table.ts";

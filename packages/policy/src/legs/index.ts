@@ -3,7 +3,9 @@
  * and what must hold for it. No npm package is reachable from here.
  * @module
  */
+export { checkInvariants, type InvariantsAnswer } from "./invariants.ts";
 export { type PacketReason, REASONS, REASONS_VERSION, type Reason } from "./reasons.ts";
+export { grantLiveness, isTimezone, livenessOf, nextChange } from "./schedule.ts";
 export type {
   Attachment,
   ComponentKind,

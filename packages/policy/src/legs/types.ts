@@ -80,7 +80,11 @@ export interface Attachment {
   /** The room's own addresses here, with prefix length: they make the connected routes. */
   readonly addresses: readonly { readonly address: Ipv4; readonly length: number }[];
   /** Networks of the zone behind a router of the plant. */
-  readonly routes: readonly { readonly network: Ipv4; readonly length: number; readonly via: Ipv4 }[];
+  readonly routes: readonly {
+    readonly network: Ipv4;
+    readonly length: number;
+    readonly via: Ipv4;
+  }[];
 }
 
 /** A namespace of the DMZ (or of a gate off `inner`): one component, forwarding off. */

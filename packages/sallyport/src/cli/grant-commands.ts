@@ -1,0 +1,107 @@
+import { SallyportError } from "@sallyport/core";
+import { type Command, EXIT } from "./command.ts";
+import { ask, fields } from "./enforcer-client.ts";
+import { table } from "./table.ts";
+
+const DURATION = /^(\d+)(s|m|h)$/;
+const SECONDS_OF: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
+
+/** `90s`, `30m`, `2h` in seconds. */
+export function durationSeconds(text: string): number {
+  const match = DURATION.exec(text);
+  const seconds = Number(match?.[1] ?? Number.NaN) * (SECONDS_OF[match?.[2] ?? ""] ?? Number.NaN);
+  if (Number.isInteger(seconds) && seconds > 0) return seconds;
+  throw new SallyportError("usage", `"${text}" is not a duration`, { hint: "for example 90s, 30m or 2h" });
+}
+
+export const grantAdd: Command = {
+  name: "grant add",
+  args: "CONDUIT",
+  help: "Opens a session conduit for one person, device and asset, for a time. The kernel ends it.",
+  flags: {
+    person: { type: "string", value: "NAME", help: "who (required)" },
+    source: { type: "string", value: "ADDRESS", help: "the person's device (required)" },
+    asset: { type: "string", value: "NAME", help: "the one asset (required)" },
+    for: { type: "string", value: "TIME", help: "how long, e.g. 30m (required)" },
+    reason: { type: "string", value: "TEXT", help: "why (required)" },
+  },
+  async run(invocation) {
+    const required = (flag: string): string => {
+      const value = invocation.text(flag);
+      if (value !== undefined) return value;
+      throw new SallyportError("usage", `--${flag} is missing`, { hint: "sallyport grant add --help" });
+    };
+    const conduit = invocation.args[0];
+    if (conduit === undefined) throw new SallyportError("usage", "which conduit?");
+    const answer = fields(
+      await ask(invocation.instance, {
+        type: "grant-add",
+        grant: {
+          conduit,
+          person: required("person"),
+          reason: required("reason"),
+          source: required("source"),
+          asset: required("asset"),
+          seconds: durationSeconds(required("for")),
+        },
+        approvals: [{ kind: "local-root", reason: "local root at the command line" }],
+      }),
+    );
+    invocation.result(answer, `grant ${answer["id"]} ends by itself at ${answer["until"]}`);
+    return EXIT.ok;
+  },
+};
+
+export const grantList: Command = {
+  name: "grant list",
+  args: "",
+  help: "Grants in force.",
+  flags: {},
+  async run(invocation) {
+    const answer = await ask(invocation.instance, { type: "grant-list" });
+    const grants = Array.isArray(answer) ? answer.map((grant) => fields(grant)) : [];
+    const head = ["grant", "person", "conduit", "asset", "from", "until"];
+    const rows = grants.map((grant) => [
+      ...[grant["id"], grant["person"], grant["conduit"], grant["asset"]].map(String),
+      ...[grant["source"], grant["until"]].map(String),
+    ]);
+    invocation.result(answer, rows.length === 0 ? "No grant is in force." : table(head, rows));
+    return EXIT.ok;
+  },
+};
+
+export const grantRevoke: Command = {
+  name: "grant revoke",
+  args: "GRANT",
+  help: "Ends a grant and its live sessions now.",
+  flags: {},
+  async run(invocation) {
+    const grant = invocation.args[0];
+    if (grant === undefined) throw new SallyportError("usage", "which grant?", { hint: "sallyport grant list" });
+    const answer = await ask(invocation.instance, { type: "grant-revoke", grant });
+    invocation.result(answer, `grant ${grant} is revoked`);
+    return EXIT.ok;
+  },
+};
+
+function islandCommand(on: boolean): Command {
+  return {
+    name: on ? "island on" : "island off",
+    args: "ZONE",
+    help: on
+      ? "Cuts a zone off: only its conduits marked `island: keep` stay open."
+      : "Ends island mode of a zone.",
+    flags: {},
+    async run(invocation) {
+      const zone = invocation.args[0];
+      if (zone === undefined) throw new SallyportError("usage", "which zone?");
+      const approvals = on ? [] : [{ kind: "local-root" as const, reason: "local root at the command line" }];
+      const answer = await ask(invocation.instance, { type: "island", zone, on, approvals });
+      invocation.result(answer, on ? `${zone} is an island` : `${zone} is connected again`);
+      return EXIT.ok;
+    },
+  };
+}
+
+export const islandOn: Command = islandCommand(true);
+export const islandOff: Command = islandCommand(false);

@@ -5,7 +5,7 @@ import { SallyportError } from "@sallyport/core";
 export interface RunOptions {
   /** Written to the tool's standard input. */
   readonly input?: string;
-  /** Name of the network namespace to run in. */
+  /** The network namespace to run in: a name that `ip netns` knows, or a path with a slash. */
   readonly netns?: string;
   readonly timeoutMs?: number;
 }
@@ -47,7 +47,7 @@ export function tryRun(
   const command =
     netns === undefined
       ? [file, ...args]
-      : ["nsenter", `--net=${NETNS_DIR}/${netns}`, "--", file, ...args];
+      : ["nsenter", `--net=${netnsPath(netns)}`, "--", file, ...args];
   const [program = file, ...rest] = command;
   return new Promise((resolve, reject) => {
     const child = spawn(program, rest, { stdio: ["pipe", "pipe", "pipe"] });
@@ -78,6 +78,10 @@ export function tryRun(
     child.stdin.on("error", () => {});
     child.stdin.end(input ?? "");
   });
+}
+
+export function netnsPath(netns: string): string {
+  return netns.includes("/") ? netns : `${NETNS_DIR}/${netns}`;
 }
 
 class Bounded {

@@ -1,0 +1,345 @@
+/**
+ * The rooms of one instance: namespaces, their settings, guard routes, links. A change adds first and
+ * removes only after confirmation, so that rolling back is removing what was added.
+ */
+import { SallyportError } from "@sallyport/core";
+import type { Legs, Point } from "@sallyport/policy/legs";
+import type { Engine } from "../apply/engine-port.ts";
+import { netnsPath, run } from "../apply/run.ts";
+import { guardLines, ruleLine, shownRule } from "./guard.ts";
+import { returnNics, takeNics } from "./host.ts";
+import { type Instance, ipBatch, netnsOf, standingRooms } from "./instance.ts";
+import { configLines, planSite, type RoomPlan, routeText, type SitePlan } from "./plan.ts";
+import { checkSysctls, setSysctls, type Sysctls, sysctlsOf } from "./sysctls.ts";
+
+export type Engines = Readonly<Record<Point, Engine>>;
+
+/** Attempts to cross a component's room, counted by its kernel. */
+export interface Tripwire {
+  readonly room: string;
+  /** Packets for somebody else that arrived while forwarding was off. */
+  readonly inAddrErrors: number;
+  /** Packets for somebody else that the guard refused although forwarding was on. */
+  readonly inNoRoutes: number;
+  /** Packets forwarded: anything above 0 is a breach of P1. */
+  readonly forwDatagrams: number;
+}
+
+const NOTHING: SitePlan = { rooms: [], nics: [] };
+
+export class RoomSet {
+  readonly instance: Instance;
+  /** Where plant NICs come from and go back to. */
+  readonly hostNetns: string;
+  private readonly engines: Engines;
+
+  constructor(instance: Instance, engines: Engines, hostNetns = `/proc/${process.pid}/ns/net`) {
+    this.instance = instance;
+    this.engines = engines;
+    this.hostNetns = hostNetns;
+  }
+
+  /** From nothing. Whatever fails, the caller ends with `down`. */
+  async up(legs: Legs): Promise<void> {
+    await this.extend(NOTHING, this.plan(legs), legs);
+  }
+
+  /** Adds what `to` has and `from` lacks; nothing of `from` is removed yet. */
+  async change(from: Legs, to: Legs): Promise<void> {
+    await this.extend(this.plan(from), this.plan(to), to);
+  }
+
+  /**
+   * Removes what `from` has and `to` lacks: after a confirmation the old rooms, or with the arguments
+   * the other way round a change that is taken back. Goes on past what is gone already.
+   */
+  async settle(from: Legs, to: Legs): Promise<void> {
+    const [old, next] = [this.plan(from), this.plan(to)];
+    const keptNics = new Set(next.nics.map(({ nic, room }) => `${room} ${nic}`));
+    const leaving = old.nics.filter(({ nic, room }) => !keptNics.has(`${room} ${nic}`));
+    const standing = new Set(await standingRooms(this.instance));
+    await Promise.all(
+      old.rooms.map(async (room) => {
+        const kept = next.rooms.find((other) => other.room === room.room);
+        if (kept === undefined || !standing.has(room.room)) return;
+        const netns = netnsOf(this.instance, room.room);
+        // First what stays is said again: a replaced route of `to` may have been taken by `from`.
+        await ipBatch(netns, removals(room, kept), true);
+        await ipBatch(netns, configLines(kept), true);
+      }),
+    );
+    for (const point of ["outer", "inner"] as const) {
+      const nics = leaving.filter(({ room }) => room === point).map(({ nic }) => nic);
+      if (standing.has(point)) await returnNics(netnsOf(this.instance, point), this.hostNetns, nics);
+    }
+    const gone = old.rooms.filter(({ room }) => !next.rooms.some((other) => other.room === room));
+    await this.remove(gone.map(({ room }) => room).filter((room) => standing.has(room)));
+  }
+
+  /** NICs back to the host, all rooms of the instance gone, also those that a killed process left. */
+  async down(): Promise<{ readonly rooms: readonly string[] }> {
+    const rooms = await standingRooms(this.instance);
+    for (const point of ["outer", "inner"] as const) {
+      if (!rooms.includes(point)) continue;
+      const netns = netnsOf(this.instance, point);
+      await returnNics(netns, this.hostNetns);
+      // A process that is still inside keeps the namespace; its links must go all the same.
+      const links = (await linkNames(netns)).filter((name) => name !== "lo");
+      await ipBatch(netns, links.map((name) => `link del ${name}`), true);
+    }
+    await Promise.all(Object.values(this.engines).map((engine) => engine.remove()));
+    await this.remove(rooms);
+    return { rooms };
+  }
+
+  /** How each room differs from what it shall be; empty when nothing does. */
+  async check(legs: Legs): Promise<string[]> {
+    const standing = new Set(await standingRooms(this.instance));
+    const found = await Promise.all(
+      this.plan(legs).rooms.map(async (room) => {
+        if (!standing.has(room.room)) return ["room: is gone"];
+        const netns = netnsOf(this.instance, room.room);
+        const [rules, links, sysctls] = await Promise.all([
+          checkGuard(netns, room),
+          checkLinks(netns, room),
+          checkSysctls(netns, this.sysctls(room)),
+        ]);
+        return [...rules, ...links, ...sysctls.map((line) => `sysctl: ${line}`)];
+      }),
+    );
+    const names = this.plan(legs).rooms.map(({ room }) => room);
+    return found.flatMap((lines, index) => lines.map((line) => `${names[index]}: ${line}`));
+  }
+
+  /** Settings and guard rules said again: what `check` found there is undone. */
+  async repair(legs: Legs): Promise<void> {
+    await Promise.all(
+      this.plan(legs).rooms.map(async (room) => {
+        const netns = netnsOf(this.instance, room.room);
+        await setSysctls(netns, this.sysctls(room));
+        const shown = await shownRules(netns);
+        const wanted = new Map(room.guard.map((rule) => [shownRule(rule), rule]));
+        const missing = [...wanted].filter(([text]) => !shown.includes(text));
+        const strange = shown.filter((text) => !wanted.has(text));
+        await ipBatch(netns, [
+          ...missing.map(([, rule]) => ruleLine(rule)),
+          ...strange.map((text) => `rule del pref ${text.replace(": ", " ")}`),
+        ]);
+        await ipBatch(netns, [...tableLines(room), ...configLines(room)], true);
+      }),
+    );
+  }
+
+  async tripwire(legs: Legs): Promise<Tripwire[]> {
+    return Promise.all(
+      legs.rooms.map(async ({ name: room }) => {
+        const netns = netnsOf(this.instance, room);
+        const text = await run("cat", ["/proc/net/snmp"], { netns });
+        const [names = [], values = []] = text
+          .split("\n")
+          .filter((line) => line.startsWith("Ip: "))
+          .map((line) => line.split(" "));
+        const value = (name: string): number => Number(values[names.indexOf(name)]);
+        return {
+          room,
+          inAddrErrors: value("InAddrErrors"),
+          inNoRoutes: Number(await noRoutes(netns)),
+          forwDatagrams: value("ForwDatagrams"),
+        };
+      }),
+    );
+  }
+
+  private plan(legs: Legs): SitePlan {
+    return planSite(legs, (room) => netnsOf(this.instance, room));
+  }
+
+  private sysctls(plan: RoomPlan, links = true): Sysctls {
+    const { point } = plan;
+    const interfaces = links ? ["lo", ...plan.interfaces] : ["lo"];
+    const engineNeeds = point === undefined ? {} : this.engines[point].sysctls;
+    return sysctlsOf({ engine: point !== undefined, interfaces, routed: plan.routed, engineNeeds });
+  }
+
+  private async extend(from: SitePlan, to: SitePlan, legs: Legs): Promise<void> {
+    const before = new Map(from.rooms.map((room) => [room.room, room]));
+    const fresh = to.rooms.filter(({ room }) => !before.has(room));
+    await ipBatch(
+      undefined,
+      fresh.map(({ room }) => `netns add ${netnsOf(this.instance, room)}`),
+    );
+    await Promise.all(to.rooms.map((room) => this.secure(room, before.get(room.room))));
+    await Promise.all(
+      to.rooms.map(async ({ room, point }) => {
+        if (point !== undefined && !before.has(room)) await this.engines[point].install(legs);
+      }),
+    );
+    await this.connect(from, to);
+  }
+
+  /** Settings and guard of a room, read back. For a new room: before it has any link. */
+  private async secure(room: RoomPlan, before: RoomPlan | undefined): Promise<void> {
+    const netns = netnsOf(this.instance, room.room);
+    if (before === undefined) {
+      const sysctls = this.sysctls(room, false);
+      await Promise.all([
+        setSysctls(netns, sysctls),
+        ipBatch(netns, [...guardLines(room.guard), ...tableLines(room)]),
+      ]);
+      mustHold(room.room, await checkSysctls(netns, sysctls));
+      mustHold(room.room, await checkGuard(netns, room));
+      return;
+    }
+    const had = new Set(before.guard.map(shownRule));
+    const added = room.guard.filter((rule) => !had.has(shownRule(rule)));
+    const tables = tableLines(room).filter((line) => !tableLines(before).includes(line));
+    await ipBatch(netns, [...tables, ...added.map(ruleLine)]);
+  }
+
+  /** Links are made and fitted with the engine while down, and set up last. */
+  private async connect(from: SitePlan, to: SitePlan): Promise<void> {
+    const before = new Map(from.rooms.map((room) => [room.room, room]));
+    const engineRooms = to.rooms.filter(({ point }) => point !== undefined);
+    const nics = to.nics.filter(
+      ({ nic, room }) => !from.nics.some((old) => old.nic === nic && old.room === room),
+    );
+    const taken = nics.map(({ nic, room }) => ({ nic, netns: netnsOf(this.instance, room) }));
+    const makes = engineRooms.map((room) =>
+      ipBatch(netnsOf(this.instance, room.room), newLinks(room, before.get(room.room), false)),
+    );
+    await Promise.all([takeNics(this.hostNetns, taken), ...makes]);
+    await Promise.all(
+      engineRooms.map(async (room) => {
+        const vlans = newLinks(room, before.get(room.room), true);
+        await ipBatch(netnsOf(this.instance, room.room), vlans);
+        if (room.point === undefined) return;
+        await this.engines[room.point].attach(room.interfaces);
+      }),
+    );
+    await Promise.all(
+      to.rooms.map(async (room) => {
+        const netns = netnsOf(this.instance, room.room);
+        const had = before.get(room.room);
+        const lines = had === undefined ? new Set<string>() : new Set(configLines(had));
+        await setSysctls(netns, difference(this.sysctls(room), had && this.sysctls(had)));
+        await ipBatch(netns, configLines(room).filter((line) => !lines.has(line)));
+        mustHold(room.room, await checkSysctls(netns, this.sysctls(room)));
+      }),
+    );
+  }
+
+  private async remove(rooms: readonly string[]): Promise<void> {
+    await ipBatch(undefined, rooms.map((room) => `netns del ${netnsOf(this.instance, room)}`));
+  }
+}
+
+function difference(wanted: Sysctls, had: Sysctls | undefined): Sysctls {
+  return new Map([...wanted].filter(([key, value]) => had?.get(key) !== value));
+}
+
+/** Routes that only block; they stand before any link. */
+function tableLines(room: RoomPlan): string[] {
+  const blocking = room.routes.filter(({ dev }) => dev === undefined);
+  return blocking.map((route) => `route replace ${routeText(route)}`);
+}
+
+/** A VLAN link needs its NIC in the room, a veth nothing. */
+function newLinks(room: RoomPlan, before: RoomPlan | undefined, vlans: boolean): string[] {
+  return [...room.makes]
+    .filter(([name, text]) => before?.makes.get(name) !== text && text.includes(" type vlan ") === vlans)
+    .map(([, text]) => text);
+}
+
+/** What `kept` no longer has, the links last: with a link go its addresses and routes. */
+function removals(room: RoomPlan, kept: RoomPlan): string[] {
+  const keptText = new Set([
+    ...configLines(kept),
+    ...kept.guard.map(ruleLine),
+    ...tableLines(kept),
+  ]);
+  const gone = [...room.guard.map(ruleLine), ...tableLines(room), ...configLines(room)].filter(
+    (line) => !keptText.has(line) && !line.startsWith("link "),
+  );
+  const links = [...room.makes].filter(([name, text]) => kept.makes.get(name) !== text);
+  return [
+    ...gone.map((line) => line.replace(/ (replace|add) /, " del ")),
+    ...links.map(([name]) => `link del ${name}`),
+  ];
+}
+
+async function shownRules(netns: string): Promise<string[]> {
+  const text = await run("ip", ["rule", "show"], { netns });
+  const lines = text.split("\n").filter((line) => line !== "");
+  return lines.map((line) => line.trim().replace(/:\s+/, ": "));
+}
+
+async function checkGuard(netns: string, room: RoomPlan): Promise<string[]> {
+  const shown = await shownRules(netns);
+  const wanted = room.guard.map(shownRule);
+  return [
+    ...wanted.filter((rule) => !shown.includes(rule)).map((rule) => `guard: lacks ${rule}`),
+    ...shown.filter((rule) => !wanted.includes(rule)).map((rule) => `guard: has ${rule}`),
+  ];
+}
+
+async function linkNames(netns: string): Promise<string[]> {
+  const links = JSON.parse(await run("ip", ["-j", "link", "show"], { netns })) as { ifname: string }[];
+  return links.map(({ ifname }) => ifname);
+}
+
+async function checkLinks(netns: string, room: RoomPlan): Promise<string[]> {
+  const [addressText, routeText_] = await Promise.all([
+    run("ip", ["-j", "-4", "addr", "show"], { netns }),
+    run("ip", ["-j", "-4", "route", "show", "table", "all"], { netns }),
+  ]);
+  const links = JSON.parse(addressText) as {
+    ifname: string;
+    addr_info?: { local: string; prefixlen: number }[];
+  }[];
+  const routes = JSON.parse(routeText_) as {
+    type?: string;
+    dst: string;
+    gateway?: string;
+    dev?: string;
+    table?: string;
+    protocol?: string;
+  }[];
+  const shown = [
+    ...(await linkNames(netns)).map((name) => `link ${name}`),
+    ...links.flatMap(({ ifname, addr_info = [] }) =>
+      addr_info.map(({ local, prefixlen }) => `address ${local}/${prefixlen} dev ${ifname}`),
+    ),
+    ...routes
+      // The kernel's own: local table, and connected routes, which follow from the addresses.
+      .filter(({ table, protocol }) => table !== "local" && protocol !== "kernel")
+      .map(({ dst, gateway = "-", dev = "-", table = "main", type }) =>
+        `route ${dst} via ${gateway} dev ${type === "unreachable" ? "-" : dev} table ${table}`),
+  ];
+  const wanted = [
+    ...["lo", ...room.interfaces].map((name) => `link ${name}`),
+    ...room.addresses.map(({ cidr, dev }) => `address ${cidr} dev ${dev}`),
+    // The loopback's own address comes with setting it up.
+    "address 127.0.0.1/8 dev lo",
+    ...room.routes.map(({ destination, via = "-", dev = "-", table }) =>
+      `route ${destination} via ${via} dev ${dev} table ${table}`),
+  ];
+  return [
+    ...wanted.filter((line) => !shown.includes(line)).map((line) => `lacks ${line}`),
+    ...shown.filter((line) => !wanted.includes(line)).map((line) => `has ${line}, which no policy declares`),
+  ];
+}
+
+/** Not in the classic counters: only the extended ones tell packets that had no route. */
+async function noRoutes(netns: string): Promise<string> {
+  const lines = (await run("cat", ["/proc/net/netstat"], { netns })).split("\n");
+  const [names = [], values = []] = lines
+    .filter((line) => line.startsWith("IpExt: "))
+    .map((line) => line.split(" "));
+  return values[names.indexOf("InNoRoutes")] ?? "0";
+}
+
+function mustHold(room: string, differences: readonly string[]): void {
+  if (differences.length === 0) return;
+  const message = `the room ${room} is not as it was set: ${differences.join("; ")}`;
+  throw new SallyportError("room-not-as-set", message);
+}

@@ -165,6 +165,11 @@ const PLANTED: readonly [string, Record<string, string | undefined>, RegExp][] =
     /imports itself: packages\/core\/src\/b\.ts → packages\/core\/src\/c\.ts/,
   ],
   [
+    "test data in product code",
+    { [IN_GATE]: `import "./x.test-data.ts";`, "packages/gate/src/x.test-data.ts": "" },
+    /imports \.\/x\.test-data\.ts, which is for tests/,
+  ],
+  [
     "a reach from tools into a package",
     { "tools/x.ts": `import { a } from "../packages/core/src/a.ts";` },
     /tools may not reach into packages/,

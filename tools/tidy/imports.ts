@@ -62,6 +62,7 @@ function faultInPackage(
     if (!target.startsWith(`${part.directory}/src/`)) {
       return `imports ${specifier}, outside the package; use the other's name`;
     }
+    if (isTest(target) && !isTest(file)) return `imports ${specifier}, which is for tests`;
     return repository.files.has(target) ? undefined : `imports ${specifier}, which is not there`;
   }
   if (specifier.startsWith("node:")) {

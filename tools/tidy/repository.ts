@@ -86,7 +86,7 @@ export function packageOf(file: string): string | undefined {
 }
 
 export function isTest(file: string): boolean {
-  return /\.test(-data)?\.tsx?$/.test(file);
+  return /\.test(-[a-z]+)?\.tsx?$/.test(file);
 }
 
 /** `@sallyport/policy/legs` → policy and `./legs`; undefined for what is not ours. */

@@ -18,7 +18,10 @@ export interface Instance {
 /** With `sp-` before and `-<room>` after it must fit a namespace's name comfortably. */
 const INSTANCE_NAME = /^[a-z][a-z0-9]{0,15}$/;
 
-export function instanceNamed(name: string, root = ""): Instance {
+/** Where a user without root keeps an instance's files; empty on a machine that it runs for real. */
+const ROOT_VARIABLE = "SALLYPORT_ROOT";
+
+export function instanceNamed(name: string, root = process.env[ROOT_VARIABLE] ?? ""): Instance {
   if (!INSTANCE_NAME.test(name)) {
     throw new SallyportError("bad-instance-name", `"${name}" is not an instance name`, {
       hint: "use 1 to 16 lower-case letters and digits, a letter first",
@@ -26,8 +29,8 @@ export function instanceNamed(name: string, root = ""): Instance {
   }
   return {
     name,
-    runDir: path.join(root, "/run/sallyport", name),
-    stateDir: path.join(root, "/var/lib/sallyport", name),
+    runDir: path.join("/", root, "run/sallyport", name),
+    stateDir: path.join("/", root, "var/lib/sallyport", name),
     netnsPrefix: `sp-${name}`,
   };
 }

@@ -1,0 +1,110 @@
+/**
+ * The product as the story sees it: through the enforcer's socket, as the command line does, and
+ * through the event files that every process writes.
+ */
+import { SallyportError } from "@sallyport/core";
+import type { Legs } from "@sallyport/policy/legs";
+import { formatIpv4 } from "@sallyport/core";
+import { ask, EventReader, eventsDir, fields, type Instance } from "sallyport";
+import type {
+  ApplyOutcome,
+  DenialSeen,
+  GatewayPort,
+  GatewayState,
+  GrantMade,
+  GrantWanted,
+  Mode,
+  PolicyText,
+} from "./story.ts";
+import { run } from "./shell.ts";
+
+const APPROVALS = [{ kind: "local-root" as const, reason: "the demo plant's story" }];
+
+export class Product implements GatewayPort {
+  readonly mode: Mode;
+  readonly #instance: Instance;
+
+  constructor(instance: Instance, mode: Mode) {
+    this.#instance = instance;
+    this.mode = mode;
+  }
+
+  /** Wherever there are rooms, clients go on dialing the asset itself. */
+  dial(): undefined {
+    return undefined;
+  }
+
+  async egressAddress(conduit: string): Promise<string | undefined> {
+    const legs = fields(await ask(this.#instance.name, { type: "running" }))["legs"];
+    const found = (legs as unknown as Legs | undefined)?.conduits.find(({ name }) => name === conduit);
+    const egress = found?.listeners[0]?.egressAddress;
+    return egress === undefined ? undefined : formatIpv4(egress);
+  }
+
+  async denials(since: number): Promise<readonly DenialSeen[]> {
+    // A new reader each time: the files are small, and a row asks a few times at most.
+    const events = new EventReader(eventsDir(this.#instance)).poll();
+    return events
+      .filter((event) => "reason" in event && Date.parse(event.at) >= since)
+      .map((event) => ({
+        reason: String(event["reason"]),
+        fromZone: String(event["sourceZone"] ?? ""),
+        toZone: String(event["destinationZone"] ?? ""),
+        conduit: String(event["conduit"] ?? ""),
+        count: 1,
+      }));
+  }
+
+  async grant(wanted: GrantWanted): Promise<GrantMade> {
+    const answer = fields(
+      await ask(this.#instance.name, { type: "grant-add", grant: wanted, approvals: APPROVALS }),
+    );
+    return { id: String(answer["id"]), notAfter: Date.parse(String(answer["until"])) };
+  }
+
+  async apply(file: PolicyText, confirmWithinSeconds: number): Promise<ApplyOutcome> {
+    const files = [file];
+    const planned = fields(await ask(this.#instance.name, { type: "plan", files }));
+    const diagnostics = Array.isArray(planned["diagnostics"]) ? planned["diagnostics"] : [];
+    if (typeof planned["planSha256"] !== "string") {
+      return { kind: "refused", diagnostics: diagnostics.map((item) => describe(fields(item))) };
+    }
+    const answer = fields(
+      await ask(this.#instance.name, {
+        type: "apply",
+        files,
+        planSha256: planned["planSha256"],
+        confirmWithinSeconds,
+        approvals: APPROVALS,
+      }),
+    );
+    return { kind: "pending", generation: Number(answer["generation"]) };
+  }
+
+  async confirm(generation: number): Promise<void> {
+    await ask(this.#instance.name, { type: "confirm", generation });
+  }
+
+  async status(): Promise<GatewayState> {
+    const status = fields(await ask(this.#instance.name, { type: "status" }));
+    return { generation: Number(status["generation"] ?? 0), pending: status["pending"] !== undefined };
+  }
+
+  async detachProgram(nic: string): Promise<{ repair(): Promise<void> }> {
+    const netns = `${this.#instance.netnsPrefix}-inner`;
+    const done = await run(["tc", "qdisc", "del", "dev", nic, "clsact"], { netns });
+    if (done.code !== 0) {
+      throw new SallyportError("lab-tool-failed", `tc could not detach the program: ${done.stderr}`);
+    }
+    return {
+      repair: async () => {
+        await ask(this.#instance.name, { type: "drift" });
+      },
+    };
+  }
+}
+
+function describe(diagnostic: ReturnType<typeof fields>): string {
+  const { file, line, column, severity, code, message } = diagnostic;
+  return `${file}:${line}:${column}: ${severity}[${code}]: ${message}`;
+}

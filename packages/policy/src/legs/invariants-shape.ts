@@ -131,7 +131,7 @@ const interfaceName = text(/^[a-z0-9][a-z0-9.-]{0,14}$/);
 const roomName = text(/^[a-z0-9][a-z0-9-]{0,62}$/);
 const zoneName = text(/^(dmz\/)?[a-z0-9][a-z0-9-]{0,62}$/);
 const conduitName = text(/^[a-z0-9][a-z0-9-]{0,62}$/);
-const prose = text(/^[^\u0000-\u001f]{0,1000}$/);
+const prose = text(/^[^\p{Cc}]{0,1000}$/u);
 const point = oneOf("outer", "inner");
 const protocol = oneOf("tcp", "udp", "icmp");
 

@@ -96,7 +96,7 @@ export class Model {
     const conduit = carrier.conduit.name;
     const mark = { id: carrier.id, conduit, diode: carrier.diode };
     const limit = (this.#limits ?? table.legs.limits).sessionsPerZone;
-    const budget = { name: `${zone.name}@${zone.interface}`, limit };
+    const budget = { name: zone.name, limit };
     const session = sessions.open(packet, answer.redirect, mark, budget, nowMs);
     if (typeof session === "string") return deny(session, conduit, carrier.id);
     const reason = carrier.audit ? "would-deny" : undefined;

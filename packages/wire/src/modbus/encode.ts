@@ -112,7 +112,12 @@ function requestPdu(words: RequestWords): readonly number[] {
     case "get-comm-event-log":
       return [12];
     case "write-multiple-coils":
-      return [15, ...u16(words.address), ...u16(words.values.length), ...counted(bits(words.values))];
+      return [
+        15,
+        ...u16(words.address),
+        ...u16(words.values.length),
+        ...counted(bits(words.values)),
+      ];
     case "write-multiple-registers":
       return [16, ...u16(words.address), ...u16(words.values.length), ...registers(words.values)];
     case "report-server-id":

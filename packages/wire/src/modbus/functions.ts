@@ -61,7 +61,12 @@ export const FUNCTIONS: readonly FunctionInfo[] = [
   { code: 20, name: "read-file-record", operation: "read" },
   { code: 21, name: "write-file-record", operation: "write" },
   { code: 22, name: "mask-write-register", operation: "write", area: "holding-registers" },
-  { code: 23, name: "read-write-multiple-registers", operation: "write", area: "holding-registers" },
+  {
+    code: 23,
+    name: "read-write-multiple-registers",
+    operation: "write",
+    area: "holding-registers",
+  },
   { code: 24, name: "read-fifo-queue", operation: "read", area: "holding-registers" },
   // §6.20: may carry any CANopen service, downloads included.
   { code: 43, mei: 13, name: "canopen-general-reference", operation: "control" },

@@ -257,7 +257,8 @@ export function answers(
   start: number,
 ): boolean {
   if (response.transaction !== request.transaction) return false;
-  if (response.unit !== request.unit || response.functionCode !== request.functionCode) return false;
+  if (response.unit !== request.unit || response.functionCode !== request.functionCode)
+    return false;
   if (response.exception !== 0) return true;
   if (response.function !== request.function) return false;
   switch (request.functionCode) {

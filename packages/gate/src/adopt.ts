@@ -31,7 +31,7 @@ function deliver(this: GateSocket, sizeBytes: number, bytes: Uint8Array): boolea
 /** One function for all sockets: Node calls it with the socket as `this`. */
 const onread = {
   buffer: shared,
-  callback: deliver as (size: number, bytes: Uint8Array) => boolean,
+  callback: deliver,
 };
 
 export class GateSocket extends net.Socket {

@@ -7,7 +7,7 @@
  * ranges) and 24 (its pointer) holding registers; 4 input registers. The others have no address and are
  * allowed by their name alone, except that no file is written where `writeValues` says what may be.
  */
-import { contains, type Interval, normalize } from "@sallyport/core";
+import { type Interval, normalize } from "@sallyport/core";
 import type { ModbusLimits, Reason } from "@sallyport/policy/legs";
 import { modbus } from "@sallyport/wire";
 
@@ -240,11 +240,4 @@ function ranges(request: modbus.ModbusRequest): string {
   add(request.readAddress, request.readQuantity);
   add(request.writeAddress, request.writeQuantity);
   return parts.length === 0 ? "a file" : parts.join(" and ");
-}
-
-/** For limits that came as JSON: whether every unit and address is one that Modbus has. */
-export function isAddressSet(set: readonly Interval[], max: number): boolean {
-  return set.every(
-    ({ first, last }) => contains([{ first: 0, last: max }], first) && last <= max && first <= last,
-  );
 }

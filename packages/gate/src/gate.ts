@@ -40,76 +40,98 @@ export interface Gate {
 }
 
 export async function startGate(options: GateOptions): Promise<Gate> {
-  const { clock, onEvent } = options;
-  const open = new Map<string, Listening>();
-  let turn: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = turn.then(work);
-    turn = result.catch(() => undefined);
+  const gate = new Listenings(options);
+  const started = await gate.reload(options.listeners);
+  return Object.assign(gate, { started });
+}
+
+class Listenings {
+  readonly #clock: Clock;
+  readonly #onEvent: (event: GateEvent) => void;
+  readonly #timer: NodeJS.Timeout | undefined;
+  /** By address and port. */
+  readonly #open = new Map<string, Listening>();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(options: GateOptions) {
+    this.#clock = options.clock;
+    this.#onEvent = options.onEvent;
+    const sweepMs = options.sweepMs ?? SWEEP_MS;
+    if (sweepMs > 0) this.#timer = setInterval(() => this.sweep(), sweepMs);
+  }
+
+  get connections(): number {
+    let sum = 0;
+    for (const listening of this.#open.values()) sum += listening.size;
+    return sum;
+  }
+
+  sweep(): void {
+    const nowMs = this.#clock.nowMs();
+    for (const listening of this.#open.values()) listening.sweep(nowMs);
+  }
+
+  reload(listeners: readonly GateListener[]): Promise<Reloaded> {
+    return this.#inTurn(() => this.#load(listeners));
+  }
+
+  drain(forMs: number): Promise<void> {
+    return this.#inTurn(async () => {
+      const late = setTimeout(() => {
+        void this.#each((listening) => listening.close("drained"));
+      }, forMs);
+      await this.#each((listening) => listening.drain());
+      clearTimeout(late);
+      await this.#closeAll();
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#inTurn(() => this.#closeAll());
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => undefined);
     return result;
-  };
-  const load = async (listeners: readonly GateListener[]): Promise<Reloaded> => {
+  }
+
+  async #each(how: (listening: Listening) => Promise<void>): Promise<void> {
+    await Promise.all([...this.#open.values()].map(how));
+  }
+
+  async #closeAll(): Promise<void> {
+    await this.#each((listening) => listening.close("gate-closed"));
+    this.#open.clear();
+    clearInterval(this.#timer);
+  }
+
+  async #load(listeners: readonly GateListener[]): Promise<Reloaded> {
     const wanted = new Map(listeners.map((listener) => [listenerId(listener), listener]));
     const closing: Promise<void>[] = [];
     let kept = 0;
-    for (const [id, listening] of open) {
+    for (const [id, listening] of this.#open) {
       const next = wanted.get(id);
       if (next !== undefined && listening.isSameRoute(next)) {
         listening.use(next);
         wanted.delete(id);
         kept++;
       } else {
-        open.delete(id);
+        this.#open.delete(id);
         closing.push(listening.close("revoked"));
       }
     }
     // An address can be taken again only when it is free.
     await Promise.all(closing);
-    const results = await Promise.all(
-      [...wanted].map(async ([id, listener]) => {
-        const listening = new Listening(listener, clock, onEvent);
-        const isOpen = await listening.open();
-        if (isOpen) open.set(id, listening);
-        return isOpen;
-      }),
-    );
+    const results = await Promise.all([...wanted.values()].map((next) => this.#start(next)));
     const opened = results.filter(Boolean).length;
     return { opened, kept, closed: closing.length, failed: results.length - opened };
-  };
-  const endAll = async (how: (listening: Listening) => Promise<void>): Promise<void> => {
-    await Promise.all([...open.values()].map(how));
-  };
+  }
 
-  const sweep = (): void => {
-    const nowMs = clock.nowMs();
-    for (const listening of open.values()) listening.sweep(nowMs);
-  };
-  const sweepMs = options.sweepMs ?? SWEEP_MS;
-  const timer = sweepMs > 0 ? setInterval(sweep, sweepMs) : undefined;
-  const started = await inTurn(() => load(options.listeners));
-  const close = async (): Promise<void> => {
-    await endAll((listening) => listening.close("gate-closed"));
-    open.clear();
-    clearInterval(timer);
-  };
-  return {
-    started,
-    reload: (listeners) => inTurn(() => load(listeners)),
-    drain: (forMs) =>
-      inTurn(async () => {
-        const late = setTimeout(() => {
-          void endAll((listening) => listening.close("drained"));
-        }, forMs);
-        await endAll((listening) => listening.drain());
-        clearTimeout(late);
-        await close();
-      }),
-    close: () => inTurn(close),
-    sweep,
-    get connections() {
-      let sum = 0;
-      for (const listening of open.values()) sum += listening.size;
-      return sum;
-    },
-  };
+  async #start(listener: GateListener): Promise<boolean> {
+    const listening = new Listening(listener, this.#clock, this.#onEvent);
+    const isOpen = await listening.open();
+    if (isOpen) this.#open.set(listenerId(listener), listening);
+    return isOpen;
+  }
 }

@@ -22,6 +22,8 @@ const UIDS_PER_INSTANCE = 256;
 const [name = "main", codeFrom = "", hostNetns = "/proc/self/ns/net"] = process.argv.slice(2);
 const instance = instanceNamed(name);
 const rootless = fs.readFileSync("/proc/self/uid_map", "utf8").trim().split(/\s+/)[2] !== "4294967295";
+fs.mkdirSync(instance.runDir, { recursive: true });
+fs.writeFileSync(path.join(instance.runDir, "supervisor.pid"), String(process.pid));
 const events = new EventLog(eventsDir(instance), "supervisor");
 const code = mountCode(instance, codeFrom);
 const node = process.execPath.startsWith(`${codeFrom}/`)

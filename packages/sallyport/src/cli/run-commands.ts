@@ -195,7 +195,7 @@ export const demo: Command = {
     "require-enforced": { type: "boolean", help: "exit 3 if this machine cannot enforce every row" },
   },
   async run(invocation: Invocation) {
-    const main = path.join(ROOT, "lab/demo.ts");
+    const main = path.join(ROOT, "lab/demo.main.ts");
     if (!fs.existsSync(main)) {
       throw new SallyportError("demo-not-here", "this installation has no demo plant", {
         hint: "the demo is in the source: git clone, then npm start",

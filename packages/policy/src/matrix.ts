@@ -137,10 +137,16 @@ export interface Reachable {
   readonly conduit: string;
 }
 
-/** What one host may open a conversation with. Empty where the address may not be on the interface. */
-export function reachable(from: Matrix, source: Ipv4, sourceInterface: string): Reachable[] {
-  return from.rows
-    .filter((row) => row.interface === sourceInterface)
+/** What one host may open a conversation with. Nothing where its address may not be on the interface. */
+export function reachable(
+  legs: Legs,
+  source: Ipv4,
+  sourceInterface: string,
+  at: number,
+  context: MatrixContext = {},
+): Reachable[] {
+  return matrix(legs, at, context)
+    .rows.filter((row) => row.interface === sourceInterface)
     .filter((row) => row.from.first <= source && source <= row.from.last)
     .map(({ to, protocol, ports, answeredBy, conduit }) => ({
       addresses: to,

@@ -12,6 +12,9 @@ export const PYTHON: readonly string[] = ["/usr/bin/python3", "-B"];
 const UP_LIMIT_MS = 15_000;
 /** Events kept per device; a run makes a few dozen. The oldest go first. */
 const EVENTS_MAX = 2_000;
+/** Of the states as many are kept as a device tells in a minute. */
+const STATES_MAX = 600;
+const TICK_LIMIT_MS = 20_000;
 
 /** The path of a program of the lab, e.g. `clients/modbus.py`. */
 export function program(file: string): string {
@@ -29,7 +32,10 @@ export class Device {
   readonly name: HostName;
   readonly #process: Running;
   readonly #events: DeviceEvent[] = [];
-  #state: DeviceEvent | undefined;
+  readonly #states: DeviceEvent[] = [];
+  get #state(): DeviceEvent | undefined {
+    return this.#states.at(-1);
+  }
 
   private constructor(name: HostName, argv: readonly string[], netns: string | undefined) {
     this.name = name;
@@ -66,6 +72,11 @@ export class Device {
     return this.#state;
   }
 
+  /** The state of the process after that many steps: the same for the same seed. */
+  atTick(tick: number): Promise<DeviceEvent | undefined> {
+    return within(TICK_LIMIT_MS, () => this.#states.find((state) => state["tick"] === tick));
+  }
+
   number(field: string): number {
     const value = this.state()[field];
     if (typeof value === "number") return value;
@@ -95,8 +106,9 @@ export class Device {
       return;
     }
     if (!isEvent(event)) return;
-    if (event.event === "state") this.#state = event;
+    if (event.event === "state") this.#states.push(event);
     else this.#events.push(event);
+    if (this.#states.length > STATES_MAX) this.#states.shift();
     if (this.#events.length > EVENTS_MAX) this.#events.shift();
   }
 }

@@ -40,9 +40,9 @@ def why_of(error):
 class Client:
     def __init__(self, options):
         self.options = options
-        self.client = ModbusTcpClient(
-            options.host, port=options.port, timeout=options.timeout, retries=0
-        )
+        self.client = ModbusTcpClient(options.host, port=options.port, retries=0)
+        # Its constructor rounds fractions of a second down, to none at all.
+        self.client.params.timeout = options.timeout
 
     def connect(self):
         """Dials by itself, because pymodbus keeps the reason of a failed connect for itself."""

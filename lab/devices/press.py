@@ -53,6 +53,7 @@ class Press(plc.Plc):
 
 
 DIAGNOSIS_PORT = 4711
+MODBUS_PORT = 502
 
 
 def diagnosis(press, options):
@@ -63,9 +64,10 @@ def diagnosis(press, options):
         writer.close()
 
     async def serve():
-        # On another port than usual (loopback mode) the diagnosis port is beside it.
-        port = DIAGNOSIS_PORT if options.port == 502 else options.port + 1
-        server = await asyncio.start_server(answer, options.address, port)
+        # On loopback the whole machine shares its ports: only Modbus, on the port that was given.
+        if options.port != MODBUS_PORT:
+            await asyncio.Event().wait()
+        server = await asyncio.start_server(answer, options.address, DIAGNOSIS_PORT)
         await server.serve_forever()
 
     return serve

@@ -1,0 +1,156 @@
+/**
+ * The program without a network: the kernel runs it on frames that are handed to it, in order, with
+ * its own maps and its own clock. For tests and the agreement check; no root process loads this.
+ */
+import { execFile } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import process from "node:process";
+import { promisify } from "node:util";
+import { type PacketReason, REASONS } from "@sallyport/policy/legs";
+import type { Lowering } from "../engine.ts";
+import { batchText, fillSlot, type MapName, type MapWrite, select } from "./lower.ts";
+import { readClock } from "./read.ts";
+
+export interface Frame {
+  readonly interface: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface EngineVerdict {
+  readonly verdict: "allow" | "deny";
+  readonly reason: PacketReason | undefined;
+  /** Conduit or grant number, 0 if none was involved. */
+  readonly id: number;
+  readonly mark: number;
+}
+
+/** Frames of one `bpftool batch`: its answer about each is about 600 characters. */
+const BATCH_FRAMES = 2000;
+const OUTPUT_MAX_BYTES = 256 * 1024 * 1024;
+/** `struct __sk_buff`. */
+const CONTEXT_BYTES = 192;
+const AT = { mark: 8, ingressIfindex: 36, reason: 48, id: 52 } as const;
+const NO_REASON = 255;
+/** The kernel runs no program on fewer bytes than Ethernet's header and one more. */
+const FRAME_MIN_BYTES = 15;
+const SHOT = 2;
+
+const execute = promisify(execFile);
+
+export class Harness {
+  readonly directory: string;
+  readonly #scratch: string;
+  readonly #ifindexes = new Map<string, number>();
+
+  private constructor(scratch: string) {
+    this.#scratch = scratch;
+    this.directory = path.join(scratch, "bpf");
+  }
+
+  /** Loads the program into maps of its own. `object` is `inner.bpf.o` or a variant of it. */
+  static async open(object: string): Promise<Harness> {
+    const scratch = fs.mkdtempSync(`/dev/shm/sallyport-ebpf-${process.pid}-`);
+    const harness = new Harness(scratch);
+    fs.mkdirSync(harness.directory);
+    await execute("mount", ["-t", "bpf", "bpf", harness.directory]);
+    try {
+      const maps = path.join(harness.directory, "maps");
+      fs.mkdirSync(maps);
+      const program = path.join(harness.directory, "inner");
+      await execute("bpftool", ["prog", "load", object, program, "pinmaps", maps]);
+    } catch (cause) {
+      await harness.close();
+      throw cause;
+    }
+    return harness;
+  }
+
+  async close(): Promise<void> {
+    await execute("umount", [this.directory]);
+    fs.rmSync(this.#scratch, { recursive: true });
+  }
+
+  get maps(): string {
+    return path.join(this.directory, "maps");
+  }
+
+  /** Interfaces need not exist: each name has a number of its own. */
+  ifindexOf(name: string): number {
+    const known = this.#ifindexes.get(name);
+    if (known !== undefined) return known;
+    const ifindex = this.#ifindexes.size + 1000;
+    this.#ifindexes.set(name, ifindex);
+    return ifindex;
+  }
+
+  /** Fills the lowering's slot and puts it in force. */
+  async load(lowering: Lowering): Promise<void> {
+    const ifindexOf = (name: string): number => this.ifindexOf(name);
+    const writes = fillSlot(lowering, ifindexOf, { ...readClock(), nowMs: lowering.now });
+    await this.write([...writes, select(lowering.slot)]);
+  }
+
+  async write(writes: readonly MapWrite[]): Promise<void> {
+    await this.#batch(batchText(this.maps, writes));
+  }
+
+  /** `bpftool -j map dump` of one map. */
+  async dump(map: MapName | "sessions" | "zone_sessions" | "lost" | "aliases"): Promise<string> {
+    const args = ["-j", "map", "dump", "pinned", path.join(this.maps, map)];
+    return (await execute("bpftool", args, { maxBuffer: OUTPUT_MAX_BYTES })).stdout;
+  }
+
+  async run(frames: readonly Frame[]): Promise<EngineVerdict[]> {
+    const verdicts: EngineVerdict[] = [];
+    for (let start = 0; start < frames.length; start += BATCH_FRAMES) {
+      verdicts.push(...(await this.#runSome(frames.slice(start, start + BATCH_FRAMES))));
+    }
+    return verdicts;
+  }
+
+  async #runSome(frames: readonly Frame[]): Promise<EngineVerdict[]> {
+    const program = path.join(this.directory, "inner");
+    const lines = frames.map(({ interface: name, bytes }, index) => {
+      const data = path.join(this.#scratch, `frame-${index}`);
+      const padded = new Uint8Array(Math.max(bytes.length, FRAME_MIN_BYTES));
+      padded.set(bytes);
+      fs.writeFileSync(data, padded);
+      const context = path.join(this.#scratch, `context-${name}`);
+      if (!fs.existsSync(context)) fs.writeFileSync(context, contextOf(this.ifindexOf(name)));
+      return `prog run pinned ${program} data_in ${data} ctx_in ${context} ctx_out - repeat 1`;
+    });
+    const answers = JSON.parse(await this.#batch(`${lines.join("\n")}\n`)) as {
+      readonly output: { readonly retval: number; readonly ctx_out: readonly number[] };
+    }[];
+    return answers.map(({ output }) => verdictOf(output.retval, output.ctx_out));
+  }
+
+  async #batch(text: string): Promise<string> {
+    const file = path.join(this.#scratch, "batch");
+    fs.writeFileSync(file, text);
+    const args = ["-j", "batch", "file", file];
+    return (await execute("bpftool", args, { maxBuffer: OUTPUT_MAX_BYTES })).stdout;
+  }
+}
+
+function contextOf(ifindex: number): Uint8Array {
+  const context = new DataView(new ArrayBuffer(CONTEXT_BYTES));
+  // A mark that the sender's side left: the program must not believe it.
+  context.setUint32(AT.mark, 0x5a000001, true);
+  context.setUint32(AT.ingressIfindex, ifindex, true);
+  return new Uint8Array(context.buffer);
+}
+
+function verdictOf(action: number, contextBytes: readonly number[]): EngineVerdict {
+  const context = new DataView(Uint8Array.from(contextBytes).buffer);
+  const reason = context.getUint32(AT.reason, true);
+  const mark = context.getUint32(AT.mark, true);
+  return {
+    // Without a mark an unmarked packet has no route; a redirect is a sample on its way to the tap.
+    verdict: action === 0 && mark !== 0 ? "allow" : "deny",
+    reason: reason === NO_REASON ? undefined : REASONS[reason],
+    id: context.getUint32(AT.id, true),
+    mark: action === SHOT ? 0 : mark,
+  };
+}

@@ -1,0 +1,248 @@
+/**
+ * What the maps of `inner.bpf.c` say, from the output of `bpftool -j map dump pinned …`, and denial
+ * samples from the tap. Counters come from our own kernel, so what can't be read there is an error;
+ * a sample comes over a link, so there it is a value.
+ */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { type Decoded, SallyportError } from "@sallyport/core";
+import { type PacketReason, type Point, REASONS } from "@sallyport/policy/legs";
+import type { DenialCounter, HitCounter } from "../engine.ts";
+import { PROTOCOL, toHex } from "./layout.ts";
+import type { ClockPair, MapName, MapWrite } from "./lower.ts";
+
+export interface PeerCounter {
+  readonly id: number;
+  readonly source: number;
+  readonly target: number;
+  /** IANA number. */
+  readonly protocol: number;
+  /** 0 for ICMP echo. */
+  readonly port: number;
+  readonly sessions: number;
+  readonly lastBootNs: bigint;
+}
+
+export interface SessionEntry {
+  readonly id: number;
+  readonly protocol: number;
+  /** Who opened it; for an echo both ports are its identifier. */
+  readonly source: number;
+  readonly sourcePort: number;
+  readonly target: number;
+  readonly targetPort: number;
+  readonly state: "opening" | "answered" | "open" | "closing" | "udp" | "echo";
+  /** `zoneNumber` of the opener's zone. */
+  readonly zone: number;
+  readonly openedBootNs: bigint;
+  readonly expiresBootNs: bigint;
+}
+const STATES = ["opening", "answered", "open", "closing", "udp", "echo"] as const;
+
+/** One refused packet, or one that audit mode let pass, with the whole frame as it arrived. */
+export interface DenialSample {
+  readonly point: Point;
+  readonly reason: PacketReason;
+  readonly allowed: boolean;
+  /** The frame is only the head of what arrived. */
+  readonly cut: boolean;
+  readonly generation: number;
+  readonly id: number;
+  readonly sourceZone: number;
+  readonly destinationZone: number;
+  readonly ifindex: number;
+  /** What arrived, without a VLAN tag that the NIC had taken off. */
+  readonly originalBytes: number;
+  /** Tag control information of that tag, 0 if there was none. */
+  readonly vlan: number;
+  readonly frame: Uint8Array;
+}
+
+/** Wall and boot clock now. /proc/uptime is up to 10 ms late, so that ends come early, never late. */
+export function readClock(): ClockPair {
+  const [seconds = "", hundredths = ""] = (
+    fs.readFileSync("/proc/uptime", "utf8").split(" ")[0] ?? ""
+  ).split(".");
+  return { nowMs: Date.now(), bootNs: BigInt(seconds) * 1_000_000_000n + BigInt(hundredths) * 10_000_000n };
+}
+
+export function readHits(json: string): HitCounter[] {
+  return entriesOf(json).map(({ key, value }) => ({
+    id: key.getUint32(0, true),
+    packets: Number(value.getBigUint64(0, true)),
+    bytes: Number(value.getBigUint64(8, true)),
+  }));
+}
+
+/** `names`: see `zoneNames`. A zone that no slot has any more is named by its number. */
+export function readDenied(
+  json: string,
+  point: Point,
+  names: ReadonlyMap<number, string>,
+): (DenialCounter & { readonly suppressed: number })[] {
+  const nameOf = (zone: number): string => (zone === 0 ? "" : (names.get(zone) ?? `#${zone}`));
+  return entriesOf(json).map(({ key, value }) => ({
+    point,
+    sourceZone: nameOf(key.getUint32(0, true)),
+    destinationZone: nameOf(key.getUint32(4, true)),
+    id: key.getUint32(8, true),
+    reason: REASONS[key.getUint32(12, true)] ?? `#${key.getUint32(12, true)}`,
+    packets: Number(value.getBigUint64(0, true)),
+    suppressed: Number(value.getBigUint64(8, true)),
+  }));
+}
+
+export function readPeers(json: string): PeerCounter[] {
+  return entriesOf(json).map(({ key, value }) => ({
+    id: key.getUint32(0, true),
+    source: key.getUint32(4),
+    target: key.getUint32(8),
+    port: key.getUint16(12, true),
+    protocol: key.getUint8(14),
+    sessions: Number(value.getBigUint64(0, true)),
+    lastBootNs: value.getBigUint64(8, true),
+  }));
+}
+
+/** How many events found no room in their counter's map. */
+export function readLost(json: string): { hits: number; denied: number; peers: number } {
+  const counts = entriesOf(json).map(({ value }) => Number(value.getBigUint64(0, true)));
+  const [hits = 0, denied = 0, peers = 0] = counts;
+  return { hits, denied, peers };
+}
+
+const OPENER_B = 1;
+
+export function readSessions(json: string): SessionEntry[] {
+  return entriesOf(json).map(({ key, value }) => {
+    const a = { address: key.getUint32(0), port: key.getUint16(8, true) };
+    const b = { address: key.getUint32(4), port: key.getUint16(10, true) };
+    const [from, to] = (value.getUint8(67) & OPENER_B) === 0 ? [a, b] : [b, a];
+    return {
+      protocol: key.getUint32(12, true),
+      source: from.address,
+      sourcePort: from.port,
+      target: to.address,
+      targetPort: to.port,
+      expiresBootNs: value.getBigUint64(16, true),
+      openedBootNs: value.getBigUint64(32, true),
+      id: value.getUint32(40, true),
+      zone: value.getUint32(44, true),
+      state: STATES[value.getUint8(66)] ?? "closing",
+    };
+  });
+}
+
+/** Entries as they would be written, to compare with what was. */
+export function readEntries(map: MapName, json: string): MapWrite[] {
+  return entriesOf(json).map(({ key, value }) => ({ map, key: hexOf(key), value: hexOf(value) }));
+}
+
+/** Where a map's key has the number of its table; the others have none. */
+const TABLE_OFFSET: { readonly [Map in MapName]?: number } = {
+  interfaces: 0,
+  addresses: 4,
+  grants: 0,
+  live: 0,
+};
+export const TABLED_MAPS: readonly MapName[] = ["interfaces", "addresses", "grants", "live"];
+
+/** Removes what slots left behind that are neither in force nor pending. Nothing there is reachable. */
+export function clearSlot(map: MapName, json: string, keep: readonly number[]): MapWrite[] {
+  const offset = TABLE_OFFSET[map];
+  if (offset === undefined) return [];
+  return entriesOf(json)
+    .filter(({ key }) => !keep.includes(key.getUint32(offset, true)))
+    .map(({ key }) => ({ map, key: hexOf(key), value: undefined }));
+}
+
+/**
+ * One number for the program and the policy that it has: equal digests, equal rules. Later writes
+ * of the same key count, so that what was written over time can be given as it came.
+ */
+export function contentDigest(programTag: string, writes: readonly MapWrite[]): string {
+  const content = new Map<string, string | undefined>();
+  for (const { map, key, value } of writes) content.set(`${map} ${key}`, value);
+  const hash = createHash("sha256").update(`${programTag}\n`);
+  for (const [key, value] of [...content].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (value !== undefined) hash.update(`${key} = ${value}\n`);
+  }
+  return hash.digest("hex");
+}
+
+interface Entry {
+  readonly key: DataView;
+  readonly value: DataView;
+}
+
+function entriesOf(json: string): Entry[] {
+  const parsed: unknown = JSON.parse(json);
+  if (!Array.isArray(parsed)) throw unreadable("not a list");
+  return parsed.map((item: { readonly key?: unknown; readonly value?: unknown }) => ({
+    key: bytesOf(item.key),
+    value: bytesOf(item.value),
+  }));
+}
+
+function bytesOf(list: unknown): DataView {
+  if (!Array.isArray(list)) throw unreadable("an entry without bytes");
+  return new DataView(Uint8Array.from(list, Number).buffer);
+}
+
+function unreadable(why: string): SallyportError {
+  return new SallyportError("ebpf-dump-unreadable", `bpftool's dump of a map is ${why}`);
+}
+
+function hexOf(view: DataView): string {
+  return toHex(new Uint8Array(view.buffer));
+}
+
+// A sample, in network order:
+//   0   6   12       14      15     16    17    18         22 26       30       34      38     42   44
+//   dst src ethertype version reason point flags generation id src zone dst zone ifindex length vlan 0
+const SAMPLE_BYTES = 46;
+const SAMPLE_ETHERTYPE = 0x88b5;
+const SAMPLE_VERSION = 1;
+const SAMPLE_ALLOWED = 1;
+const SAMPLE_CUT = 2;
+const POINTS: readonly (Point | undefined)[] = [undefined, "inner", "outer"];
+
+/** A frame of the tap's sample link. */
+export function readSample(bytes: Uint8Array): Decoded<DenialSample> {
+  if (bytes.length < SAMPLE_BYTES) {
+    return { kind: "incomplete", missingBytes: SAMPLE_BYTES - bytes.length };
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (view.getUint16(12) !== SAMPLE_ETHERTYPE) return malformed(12, "not a sample's ethertype");
+  if (view.getUint8(14) !== SAMPLE_VERSION) return malformed(14, `version ${view.getUint8(14)}`);
+  const reason = REASONS[view.getUint8(15)];
+  if (reason === undefined) return malformed(15, `reason ${view.getUint8(15)} is not known`);
+  const point = POINTS[view.getUint8(16)];
+  if (point === undefined) return malformed(16, `point ${view.getUint8(16)} is not known`);
+  const flags = view.getUint8(17);
+  const message: DenialSample = {
+    point,
+    reason,
+    allowed: (flags & SAMPLE_ALLOWED) !== 0,
+    cut: (flags & SAMPLE_CUT) !== 0,
+    generation: view.getUint32(18),
+    id: view.getUint32(22),
+    sourceZone: view.getUint32(26),
+    destinationZone: view.getUint32(30),
+    ifindex: view.getUint32(34),
+    originalBytes: view.getUint32(38),
+    vlan: view.getUint16(42),
+    frame: bytes.subarray(SAMPLE_BYTES),
+  };
+  return { kind: "message", message, sizeBytes: bytes.length };
+}
+
+function malformed(offsetBytes: number, why: string): Decoded<DenialSample> {
+  return { kind: "malformed", offsetBytes, why };
+}
+
+export const PROTOCOL_NAMES: ReadonlyMap<number, keyof typeof PROTOCOL> = new Map([
+  [PROTOCOL.icmp, "icmp"],
+  [PROTOCOL.tcp, "tcp"],
+  [PROTOCOL.udp, "udp"],
+]);

@@ -26,6 +26,8 @@ export interface Answer {
 
 /** A request takes at most two of these: connecting, and waiting for the answer. */
 const TIMEOUT_S = 1.5;
+/** Of a poll that goes on for days the last minutes are kept. */
+const ANSWERS_MAX = 2_000;
 
 export interface ReadRequest {
   readonly area: Area;
@@ -70,6 +72,7 @@ export interface PollOptions {
 
 /** A long-lived session that keeps asking, and notices the moment it is ended. */
 export class Poller {
+  /** The latest ones. */
   readonly #answers: Answer[] = [];
   readonly #process: Running;
 
@@ -88,7 +91,9 @@ export class Poller {
     if (write !== undefined) argv.push("--write", `${write.address}=${write.value}`);
     this.#process = plant.spawn(from, argv, (line) => {
       const answer = readAnswer(line);
-      if (answer !== undefined) this.#answers.push(answer);
+      if (answer === undefined) return;
+      this.#answers.push(answer);
+      if (this.#answers.length > ANSWERS_MAX) this.#answers.shift();
     });
   }
 

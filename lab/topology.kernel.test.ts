@@ -6,7 +6,7 @@ import { forge, scan } from "./attacks.ts";
 import { Poller, readModbus, writeModbus } from "./client.ts";
 import { whyNoNamespaces } from "./namespaces.ts";
 import { leftovers, remember } from "./leftovers.ts";
-import { must, NETNS_DIR, run, Running, within } from "./shell.ts";
+import { isRoot, must, NETNS_DIR, run, Running, within } from "./shell.ts";
 import { type StandIn, standIn } from "./stand-in.ts";
 import { buildPlant, type Plant } from "./topology.ts";
 
@@ -214,4 +214,27 @@ test("a process number that came round again does not hide leftovers", { skip },
   fs.writeFileSync(note, `${process.pid} 1\n`);
   assert.deepEqual(await leftovers(new RegExp(`^${prefix}$`)), [prefix]);
   assert.deepEqual(namesOf(prefix), []);
+});
+
+test("the plant stands without root, in a user namespace of its own", {
+  skip: skip === false && !isRoot() ? "is being run without root already" : skip,
+}, async () => {
+  const script = `
+    import { buildPlant } from ${JSON.stringify(new URL("topology.ts", import.meta.url).href)};
+    import { readModbus } from ${JSON.stringify(new URL("client.ts", import.meta.url).href)};
+    const plant = await buildPlant();
+    const to = { address: "10.41.0.10", port: 502 };
+    const capture = await plant.capture("tank-plc");
+    const answer = await readModbus(plant, "tank-panel", to, { area: "input", address: 0, count: 1 });
+    const packets = (await capture.stop()).filter(({ port }) => port === 502);
+    await plant.destroy();
+    console.log(JSON.stringify({ uid: process.getuid(), ok: answer.ok, seen: packets.length > 0 }));`;
+  const enter = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "unshare"];
+  const inside = `mount -t tmpfs t /run && mkdir /run/netns && exec "$@"`;
+  const result = await run([
+    ...[...enter, "-U", "-n", "-m", "--map-current-user", "--keep-caps", "sh", "-c", inside, "sh"],
+    ...[process.execPath, "--input-type=module-typescript", "-e", script],
+  ]);
+  assert.equal(result.code, 0, result.stderr);
+  assert.deepEqual(JSON.parse(result.stdout), { uid: 65534, ok: true, seen: true });
 });

@@ -2,4 +2,31 @@
  * Legs to kernel rules: rooms, guard routes, both engines, apply and roll back. Runs kernel tools as root.
  * @module
  */
-export {};
+export type {
+  Engine,
+  EngineCounters,
+  EngineState,
+  GrantRow,
+  Selection,
+} from "./apply/engine-port.ts";
+export {
+  type ApplyRequest,
+  type Counters,
+  type Difference,
+  Enforcement,
+  type EnforcementOptions,
+} from "./apply/enforcement.ts";
+export type { GrantRequest } from "./apply/grants.ts";
+export { standGuard } from "./apply/guard.ts";
+export { type Output, type RunOptions, run, tryRun } from "./apply/run.ts";
+export type { Generation } from "./apply/state.ts";
+export {
+  type DenialCounter,
+  type HitCounter,
+  type LiveEntry,
+  type Lowering,
+  MARKS,
+  type Slot,
+} from "./engine.ts";
+export { type Instance, netnsOf, standingRooms } from "./rooms/instance.ts";
+export { type Engines, RoomSet, type Tripwire } from "./rooms/room-set.ts";

@@ -23,17 +23,19 @@ export interface Engine {
   install(legs: Legs): Promise<void>;
   /** Puts the engine on interfaces that are in the room and still down. Idempotent. */
   attach(interfaces: readonly string[]): Promise<void>;
-  /** Fills one slot; the slot in force is never the one given. */
+  /**
+   * Fills one slot, never the one in force; all interfaces of `lowering.legs` are in the room. What is
+   * open until when belongs to the slot, so that falling back brings back the other slot's ends too.
+   */
   load(lowering: Lowering): Promise<void>;
   /** Which slot is in force, and which until when. One atomic step. */
   select(selection: Selection): Promise<void>;
-  /** What is open until when, by number, in the live set that both slots share. */
-  setLive(entries: readonly LiveEntry[], now: number): Promise<void>;
-  /** Numbers whose packets must stop at once: their sessions end too. */
-  clearLive(ids: readonly number[]): Promise<void>;
+  /** What is open until when, for conduits and grants that are in these slots already. */
+  setLive(entries: readonly LiveEntry[], slots: readonly Slot[], now: number): Promise<void>;
   /** One grant's row in the given slots, and its live entry. */
-  addGrant(grant: GrantRow, slots: readonly Slot[], legs: Legs, now: number): Promise<void>;
-  removeGrant(grant: GrantRow, slots: readonly Slot[], legs: Legs): Promise<void>;
+  addGrant(row: GrantRow, slots: readonly Slot[], legs: Legs, now: number): Promise<void>;
+  /** Its sessions end at their next packet, with `revoked`. */
+  removeGrant(row: GrantRow, slots: readonly Slot[], legs: Legs): Promise<void>;
   /**
    * What the kernel holds now, without what moves by itself (counters, remaining times): equal
    * strings mean equal rules.

@@ -66,13 +66,18 @@ export function tryRun(
     child.on("error", (cause) => {
       clearTimeout(timer);
       const hint = `is ${program} installed?`;
-      reject(new SallyportError("kernel-command-failed", `${program}: ${cause.message}`, { cause, hint }));
+      reject(
+        new SallyportError("kernel-command-failed", `${program}: ${cause.message}`, {
+          cause,
+          hint,
+        }),
+      );
     });
     child.on("close", (code, signal) => {
       clearTimeout(timer);
       const [stdout, stderr] = [output.stdout.text(), output.stderr.text()];
       if (code !== null && why === "") resolve({ exitCode: code, stdout, stderr });
-      else reject(refused(command, why || `ended by ${signal}`, stderr));
+      else reject(refused(command, why || `ended by ${signal ?? "nothing"}`, stderr));
     });
     // A tool that ends before it read everything says why by its exit code.
     child.stdin.on("error", () => {});
@@ -80,7 +85,7 @@ export function tryRun(
   });
 }
 
-export function netnsPath(netns: string): string {
+function netnsPath(netns: string): string {
   return netns.includes("/") ? netns : `${NETNS_DIR}/${netns}`;
 }
 

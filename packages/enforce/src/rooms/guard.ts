@@ -53,7 +53,10 @@ export function inspectTable(roomIndex: number): number {
 export function engineGuard(legs: Legs, point: Point): Rule[] {
   const rules: Rule[] = [
     { preference: PREFERENCE.arp, text: `from all fwmark ${hex(MARKS.arp)} lookup local` },
-    { preference: PREFERENCE.arpReverse, text: `from all fwmark ${hex(MARKS.arp)} iif lo lookup main` },
+    {
+      preference: PREFERENCE.arpReverse,
+      text: `from all fwmark ${hex(MARKS.arp)} iif lo lookup main`,
+    },
     { preference: PREFERENCE.pass, text: `from all fwmark ${hex(MARKS.pass)} lookup main` },
   ];
   legs.rooms.forEach((room, index) => {
@@ -69,7 +72,10 @@ export function engineGuard(legs: Legs, point: Point): Rule[] {
   });
   const anyInspected = `${hex(MARKS.inspectBase)}/${INSPECT_MASK}`;
   rules.push(
-    { preference: PREFERENCE.inspectErrors, text: `from all fwmark ${anyInspected} iif lo lookup main` },
+    {
+      preference: PREFERENCE.inspectErrors,
+      text: `from all fwmark ${anyInspected} iif lo lookup main`,
+    },
     { preference: PREFERENCE.reset, text: "from 0.0.0.0 iif lo lookup main" },
     { preference: PREFERENCE.otherwise, text: "from all unreachable" },
   );
@@ -81,7 +87,9 @@ export function engineGuard(legs: Legs, point: Point): Rule[] {
  * sockets send has a way out, by the link whose address it has. So even with forwarding switched
  * on nothing crosses (P1); what tried is in the tripwire's counters.
  */
-export function componentGuard(links: readonly { addresses: readonly Ipv4[]; table: number }[]): Rule[] {
+export function componentGuard(
+  links: readonly { addresses: readonly Ipv4[]; table: number }[],
+): Rule[] {
   const rules: Rule[] = [{ preference: 0, text: "from all lookup local" }];
   for (const { addresses, table } of links) {
     for (const prefix of prefixes(addresses)) {

@@ -25,7 +25,11 @@ export async function takeNics(
     const hint = `the host has ${links.map(({ ifname }) => ifname).join(", ")}`;
     throw new SallyportError("no-such-nic", `the host has no network interface ${names}`, { hint });
   }
-  await refuseHostForwarding(hostNetns, links, nics.map(({ nic }) => nic));
+  await refuseHostForwarding(
+    hostNetns,
+    links,
+    nics.map(({ nic }) => nic),
+  );
   await ipBatch(
     hostNetns,
     nics.flatMap(({ nic, netns }) => [
@@ -49,7 +53,11 @@ export async function returnNics(
     names.flatMap((name) => [`link set ${name} down`, `link set ${name} netns ${hostNetns}`]),
     true,
   );
-  await ipBatch(hostNetns, names.map((name) => `link set ${name} alias ''`), true);
+  await ipBatch(
+    hostNetns,
+    names.map((name) => `link set ${name} alias ''`),
+    true,
+  );
 }
 
 /** Between the host's start and the move of the NICs nothing may cross either. */

@@ -50,7 +50,10 @@ export class PlainEngine implements Engine {
     for (const { conduit, leg } of legsAt(lowering.legs, this.point)) {
       const id = lowering.conduits.get(conduit.key)?.id ?? 0;
       const [from, to] = [addresses(leg.from), addresses(leg.to)];
-      const port = leg.protocol === "icmp" ? "ip protocol icmp" : `${leg.protocol} dport ${set(leg.ports, String)}`;
+      const port =
+        leg.protocol === "icmp"
+          ? "ip protocol icmp"
+          : `${leg.protocol} dport ${set(leg.ports, String)}`;
       const back = leg.protocol === "icmp" ? port : port.replace("dport", "sport");
       const [redirect] = leg.redirects;
       const index = lowering.legs.rooms.findIndex(({ name }) => name === redirect?.room);
@@ -70,47 +73,63 @@ export class PlainEngine implements Engine {
       );
     }
     await this.nft(lines.join("\n"));
-    await this.setLive([...lowering.conduits.values()], lowering.now);
+    await this.setLive([...lowering.conduits.values()], [], lowering.now);
   }
 
   async select({ confirmed, pending }: Selection): Promise<void> {
-    const timed = pending === undefined
-      ? ""
-      : `add element ip plain pending { 0 timeout ${pending.forMs}ms : jump slot${pending.slot} }`;
+    const timed =
+      pending === undefined
+        ? ""
+        : `add element ip plain pending { 0 timeout ${Math.ceil(pending.forMs / 1000)}s : jump slot${pending.slot} }`;
     await this.nft(`flush map ip plain pending
       flush map ip plain active
       add element ip plain active { 0 : jump slot${confirmed} }
       ${timed}`);
   }
 
-  async setLive(entries: readonly LiveEntry[], now: number): Promise<void> {
+  async setLive(
+    entries: readonly LiveEntry[],
+    _slots: readonly Slot[],
+    now: number,
+  ): Promise<void> {
     const lines = entries.flatMap(({ id, liveness }) => {
       const { open, until } = liveness;
-      const timeout = until === null ? "" : ` timeout ${Math.max(1, Math.min(until - now, 1e9))}ms`;
-      const gone = [`add element ip plain live { ${id} }`, `delete element ip plain live { ${id} }`];
+      const timeout =
+        until === null
+          ? ""
+          : ` timeout ${Math.max(1, Math.min(Math.ceil((until - now) / 1000), 1e6))}s`;
+      const gone = [
+        `add element ip plain live { ${id} }`,
+        `delete element ip plain live { ${id} }`,
+      ];
       return open ? [...gone, `add element ip plain live { ${id}${timeout} }`] : gone;
     });
     await this.nft(lines.join("\n"));
   }
 
-  async clearLive(ids: readonly number[]): Promise<void> {
-    const gone = ids.flatMap((id) => [
-      `add element ip plain live { ${id} }`,
-      `delete element ip plain live { ${id} }`,
-    ]);
-    await this.nft(gone.join("\n"));
-  }
-
-  async addGrant({ grant, entry }: GrantRow, slots: readonly Slot[], legs: Legs, now: number): Promise<void> {
+  async addGrant(
+    { grant, entry }: GrantRow,
+    slots: readonly Slot[],
+    legs: Legs,
+    now: number,
+  ): Promise<void> {
     const from = this.point === "outer" ? grant.source : egressOf(legs, grant);
     const rule = `ip saddr ${formatIpv4(from)} ip daddr ${formatIpv4(grant.target)} tcp dport ${grant.port}`;
-    await this.nft(slots.map((slot) =>
-      `insert rule ip plain slot${slot} ${rule} meta mark set ${entry.id} meta mark @live meta mark set ${MARKS.pass} accept comment "${grant.id}"`).join("\n"));
-    await this.setLive([entry], now);
+    await this.nft(
+      slots
+        .map(
+          (slot) =>
+            `insert rule ip plain slot${slot} ${rule} meta mark set ${entry.id} meta mark @live meta mark set ${MARKS.pass} accept comment "${grant.id}"`,
+        )
+        .join("\n"),
+    );
+    await this.setLive([entry], slots, now);
   }
 
   async removeGrant({ entry }: GrantRow): Promise<void> {
-    await this.clearLive([entry.id]);
+    await this.nft(
+      `add element ip plain live { ${entry.id} }\ndelete element ip plain live { ${entry.id} }`,
+    );
   }
 
   async readBack(): Promise<EngineState> {
@@ -118,7 +137,9 @@ export class PlainEngine implements Engine {
     const now = await this.nft("list map ip plain pending");
     const active = await this.nft("list map ip plain active");
     const slot = /slot([01])/.exec(now)?.[1] ?? /slot([01])/.exec(active)?.[1];
-    const timeless = text.replace(/ (expires|timeout) [0-9a-z]+/g, "").replace(/\s+elements = \{[^}]*\}/g, "");
+    const timeless = text
+      .replace(/ (expires|timeout) [0-9a-z]+/g, "")
+      .replace(/\s+elements = \{[^}]*\}/g, "");
     return { digest: timeless, slot: slot === "1" ? 1 : 0, interfaces: undefined };
   }
 
@@ -133,7 +154,10 @@ export class PlainEngine implements Engine {
   }
 }
 
-function* legsAt(legs: Legs, point: Point): Generator<{
+function* legsAt(
+  legs: Legs,
+  point: Point,
+): Generator<{
   conduit: Legs["conduits"][number];
   leg: Legs["conduits"][number]["legs"][number];
 }> {
@@ -154,6 +178,8 @@ function addresses(intervals: readonly Interval[]): string {
 }
 
 function set(intervals: readonly Interval[], show: (value: number) => string): string {
-  const items = intervals.map(({ first, last }) => (first === last ? show(first) : `${show(first)}-${show(last)}`));
+  const items = intervals.map(({ first, last }) =>
+    first === last ? show(first) : `${show(first)}-${show(last)}`,
+  );
   return `{ ${items.join(", ")} }`;
 }

@@ -1,7 +1,14 @@
 /** Legs → what each room shall have: pure data, compared line by line when a policy changes. */
 import { formatIpv4, type Ipv4, SallyportError } from "@sallyport/core";
 import type { Attachment, Legs, Link, Point } from "@sallyport/policy/legs";
-import { componentGuard, engineGuard, hostOrCidr, inspectTable, prefixes, type Rule } from "./guard.ts";
+import {
+  componentGuard,
+  engineGuard,
+  hostOrCidr,
+  inspectTable,
+  prefixes,
+  type Rule,
+} from "./guard.ts";
 
 /** The mirror: `inner` clones frames into one end, decoders hold the other. */
 export const MIRROR = { engineEnd: "mirror0", tapEnd: "tap0" } as const;
@@ -49,10 +56,12 @@ export interface Route {
 }
 
 type Draft = {
-  -readonly [Key in "makes" | "addresses" | "neighbors" | "routes" | "routed"]: RoomPlan[Key] extends
-    readonly (infer Item)[]
-    ? Item[]
-    : Map<string, string>;
+  -readonly [Key in
+    | "makes"
+    | "addresses"
+    | "neighbors"
+    | "routes"
+    | "routed"]: RoomPlan[Key] extends readonly (infer Item)[] ? Item[] : Map<string, string>;
 } & { interfaces: Set<string> };
 
 /** A component's tables: one way out per link, chosen by the socket's own address. */
@@ -84,7 +93,10 @@ export function planSite(legs: Legs, namespaceOf: (room: string) => string): Sit
     }
     return finish(room.name, inside, componentGuard(links));
   });
-  engines.inner.makes.set(MIRROR.engineEnd, veth(MIRROR.engineEnd, MIRROR.tapEnd, namespaceOf("tap")));
+  engines.inner.makes.set(
+    MIRROR.engineEnd,
+    veth(MIRROR.engineEnd, MIRROR.tapEnd, namespaceOf("tap")),
+  );
   engines.inner.interfaces.add(MIRROR.engineEnd);
   const tap = draft();
   tap.interfaces.add(MIRROR.tapEnd);
@@ -113,7 +125,13 @@ function draft(): Draft {
 }
 
 function finish(room: string, from: Draft, guard: readonly Rule[]): RoomPlan {
-  return { ...from, room, guard, interfaces: [...from.interfaces], routed: [...new Set(from.routed)] };
+  return {
+    ...from,
+    room,
+    guard,
+    interfaces: [...from.interfaces],
+    routed: [...new Set(from.routed)],
+  };
 }
 
 function attach(room: Draft, attachment: Attachment): void {
@@ -157,19 +175,34 @@ function join(
       const destination = hostOrCidr(prefix);
       const via = destination === first ? {} : { via: first };
       const route = { destination, dev: link.interface, table, ...via };
-      if (!engine.routes.some((other) => routeKey(other) === routeKey(route))) engine.routes.push(route);
+      if (!engine.routes.some((other) => routeKey(other) === routeKey(route)))
+        engine.routes.push(route);
     }
   }
   engine.routes.push({ destination: "default", table: inspectTable(index) });
 
   inside.interfaces.add(dev);
-  for (const address of link.addresses) inside.addresses.push({ cidr: `${formatIpv4(address)}/32`, dev });
+  for (const address of link.addresses)
+    inside.addresses.push({ cidr: `${formatIpv4(address)}/32`, dev });
   inside.neighbors.push({ address: gateway, mac: engineMac, dev });
-  inside.routes.push({ destination: "default", via: gateway, dev, source: first, table: far.table });
+  inside.routes.push({
+    destination: "default",
+    via: gateway,
+    dev,
+    source: first,
+    table: far.table,
+  });
 }
 
-function veth(name: string, peer: string, netns: string, nameMac?: string, peerMac?: string): string {
-  const at = (address: string | undefined): string => (address === undefined ? "" : ` address ${address}`);
+function veth(
+  name: string,
+  peer: string,
+  netns: string,
+  nameMac?: string,
+  peerMac?: string,
+): string {
+  const at = (address: string | undefined): string =>
+    address === undefined ? "" : ` address ${address}`;
   return `link add name ${name}${at(nameMac)} type veth peer name ${peer}${at(peerMac)} netns ${netns}`;
 }
 
@@ -188,7 +221,9 @@ export function configLines(plan: RoomPlan): string[] {
       ({ address, mac: lladdr, dev }) =>
         `neigh replace ${address} lladdr ${lladdr} dev ${dev} nud permanent`,
     ),
-    ...plan.routes.filter(({ dev }) => dev !== undefined).map((route) => `route replace ${routeText(route)}`),
+    ...plan.routes
+      .filter(({ dev }) => dev !== undefined)
+      .map((route) => `route replace ${routeText(route)}`),
   ];
 }
 

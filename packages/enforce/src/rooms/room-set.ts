@@ -5,7 +5,7 @@
 import { SallyportError } from "@sallyport/core";
 import type { Legs, Point } from "@sallyport/policy/legs";
 import type { Engine } from "../apply/engine-port.ts";
-import { netnsPath, run } from "../apply/run.ts";
+import { run } from "../apply/run.ts";
 import { guardLines, ruleLine, shownRule } from "./guard.ts";
 import { returnNics, takeNics } from "./host.ts";
 import { type Instance, ipBatch, netnsOf, standingRooms } from "./instance.ts";
@@ -70,7 +70,8 @@ export class RoomSet {
     );
     for (const point of ["outer", "inner"] as const) {
       const nics = leaving.filter(({ room }) => room === point).map(({ nic }) => nic);
-      if (standing.has(point)) await returnNics(netnsOf(this.instance, point), this.hostNetns, nics);
+      if (standing.has(point))
+        await returnNics(netnsOf(this.instance, point), this.hostNetns, nics);
     }
     const gone = old.rooms.filter(({ room }) => !next.rooms.some((other) => other.room === room));
     await this.remove(gone.map(({ room }) => room).filter((room) => standing.has(room)));
@@ -85,7 +86,11 @@ export class RoomSet {
       await returnNics(netns, this.hostNetns);
       // A process that is still inside keeps the namespace; its links must go all the same.
       const links = (await linkNames(netns)).filter((name) => name !== "lo");
-      await ipBatch(netns, links.map((name) => `link del ${name}`), true);
+      await ipBatch(
+        netns,
+        links.map((name) => `link del ${name}`),
+        true,
+      );
     }
     await Promise.all(Object.values(this.engines).map((engine) => engine.remove()));
     await this.remove(rooms);
@@ -97,18 +102,17 @@ export class RoomSet {
     const standing = new Set(await standingRooms(this.instance));
     const found = await Promise.all(
       this.plan(legs).rooms.map(async (room) => {
-        if (!standing.has(room.room)) return ["room: is gone"];
+        if (!standing.has(room.room)) return [`${room.room}: lacks link and all: the room is gone`];
         const netns = netnsOf(this.instance, room.room);
         const [rules, links, sysctls] = await Promise.all([
           checkGuard(netns, room),
           checkLinks(netns, room),
           checkSysctls(netns, this.sysctls(room)),
         ]);
-        return [...rules, ...links, ...sysctls.map((line) => `sysctl: ${line}`)];
+        return [...rules, ...links, ...sysctls].map((line) => `${room.room}: ${line}`);
       }),
     );
-    const names = this.plan(legs).rooms.map(({ room }) => room);
-    return found.flatMap((lines, index) => lines.map((line) => `${names[index]}: ${line}`));
+    return found.flat();
   }
 
   /** Settings and guard rules said again: what `check` found there is undone. */
@@ -148,6 +152,11 @@ export class RoomSet {
         };
       }),
     );
+  }
+
+  /** Interfaces that the engine of this room must stand on. */
+  interfaces(legs: Legs, point: Point): readonly string[] {
+    return this.plan(legs).rooms.find(({ room }) => room === point)?.interfaces ?? [];
   }
 
   private plan(legs: Legs): SitePlan {
@@ -222,14 +231,20 @@ export class RoomSet {
         const had = before.get(room.room);
         const lines = had === undefined ? new Set<string>() : new Set(configLines(had));
         await setSysctls(netns, difference(this.sysctls(room), had && this.sysctls(had)));
-        await ipBatch(netns, configLines(room).filter((line) => !lines.has(line)));
+        await ipBatch(
+          netns,
+          configLines(room).filter((line) => !lines.has(line)),
+        );
         mustHold(room.room, await checkSysctls(netns, this.sysctls(room)));
       }),
     );
   }
 
   private async remove(rooms: readonly string[]): Promise<void> {
-    await ipBatch(undefined, rooms.map((room) => `netns del ${netnsOf(this.instance, room)}`));
+    await ipBatch(
+      undefined,
+      rooms.map((room) => `netns del ${netnsOf(this.instance, room)}`),
+    );
   }
 }
 
@@ -246,7 +261,9 @@ function tableLines(room: RoomPlan): string[] {
 /** A VLAN link needs its NIC in the room, a veth nothing. */
 function newLinks(room: RoomPlan, before: RoomPlan | undefined, vlans: boolean): string[] {
   return [...room.makes]
-    .filter(([name, text]) => before?.makes.get(name) !== text && text.includes(" type vlan ") === vlans)
+    .filter(
+      ([name, text]) => before?.makes.get(name) !== text && text.includes(" type vlan ") === vlans,
+    )
     .map(([, text]) => text);
 }
 
@@ -283,7 +300,9 @@ async function checkGuard(netns: string, room: RoomPlan): Promise<string[]> {
 }
 
 async function linkNames(netns: string): Promise<string[]> {
-  const links = JSON.parse(await run("ip", ["-j", "link", "show"], { netns })) as { ifname: string }[];
+  const links = JSON.parse(await run("ip", ["-j", "link", "show"], { netns })) as {
+    ifname: string;
+  }[];
   return links.map(({ ifname }) => ifname);
 }
 
@@ -312,20 +331,26 @@ async function checkLinks(netns: string, room: RoomPlan): Promise<string[]> {
     ...routes
       // The kernel's own: local table, and connected routes, which follow from the addresses.
       .filter(({ table, protocol }) => table !== "local" && protocol !== "kernel")
-      .map(({ dst, gateway = "-", dev = "-", table = "main", type }) =>
-        `route ${dst} via ${gateway} dev ${type === "unreachable" ? "-" : dev} table ${table}`),
+      .map(
+        ({ dst, gateway = "-", dev = "-", table = "main", type }) =>
+          `route ${dst} via ${gateway} dev ${type === "unreachable" ? "-" : dev} table ${table}`,
+      ),
   ];
   const wanted = [
     ...["lo", ...room.interfaces].map((name) => `link ${name}`),
     ...room.addresses.map(({ cidr, dev }) => `address ${cidr} dev ${dev}`),
     // The loopback's own address comes with setting it up.
     "address 127.0.0.1/8 dev lo",
-    ...room.routes.map(({ destination, via = "-", dev = "-", table }) =>
-      `route ${destination} via ${via} dev ${dev} table ${table}`),
+    ...room.routes.map(
+      ({ destination, via = "-", dev = "-", table }) =>
+        `route ${destination} via ${via} dev ${dev} table ${table}`,
+    ),
   ];
   return [
     ...wanted.filter((line) => !shown.includes(line)).map((line) => `lacks ${line}`),
-    ...shown.filter((line) => !wanted.includes(line)).map((line) => `has ${line}, which no policy declares`),
+    ...shown
+      .filter((line) => !wanted.includes(line))
+      .map((line) => `has ${line}, which no policy declares`),
   ];
 }
 

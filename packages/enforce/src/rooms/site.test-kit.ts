@@ -19,7 +19,9 @@ export function only(text: string): Interval[] {
 
 /** Why kernel tests can't run here; undefined where they can. */
 export function kernelTestsNeed(): string | undefined {
-  return process.getuid?.() === 0 ? undefined : "needs root: network namespaces, nftables, raw sockets";
+  return process.getuid?.() === 0
+    ? undefined
+    : "needs root: network namespaces, nftables, raw sockets";
 }
 
 let made = 0;
@@ -62,7 +64,10 @@ export class TestSite implements AsyncDisposable {
     const netns = this.namespace(host);
     this.hosts.push(netns);
     await ipBatch(undefined, [`netns add ${netns}`]);
-    await ipBatch(this.host, [`link add ${nic} type veth peer name eth0 netns ${netns}`, `link set ${nic} up`]);
+    await ipBatch(this.host, [
+      `link add ${nic} type veth peer name eth0 netns ${netns}`,
+      `link set ${nic} up`,
+    ]);
     await ipBatch(netns, [
       `addr add ${address} dev eth0`,
       "link set lo up",
@@ -72,7 +77,11 @@ export class TestSite implements AsyncDisposable {
   }
 
   /** Runs a tool on a host of the plant; its exit code is the answer. */
-  async on(host: string, file: string, ...args: string[]): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+  async on(
+    host: string,
+    file: string,
+    ...args: string[]
+  ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
     return tryRun(file, args, { netns: this.namespace(host), timeoutMs: 10_000 });
   }
 
@@ -93,7 +102,11 @@ export class TestSite implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const rooms = (await this.namespaces()).map((line) => line.split(" ")[0] ?? "");
     const names = [...rooms, ...this.hosts, this.host];
-    await ipBatch(undefined, names.map((name) => `netns del ${name}`), true);
+    await ipBatch(
+      undefined,
+      names.map((name) => `netns del ${name}`),
+      true,
+    );
     await rm(this.directory, { recursive: true, force: true });
   }
 }
@@ -119,7 +132,13 @@ export function conduit(name: string, legs: readonly Leg[], more: Partial<Condui
   };
 }
 
-export function leg(point: Point, from: string, to: string, protocol: Leg["protocol"], port = 0): Leg {
+export function leg(
+  point: Point,
+  from: string,
+  to: string,
+  protocol: Leg["protocol"],
+  port = 0,
+): Leg {
   return {
     point,
     from: only(from),
@@ -133,14 +152,25 @@ export function leg(point: Point, from: string, to: string, protocol: Leg["proto
 
 /** IT and two cells on `it0`, `cella0`, `cellb0`; a gate with a link on both sides. */
 export function smallPlant(conduits: readonly Conduit[]): Legs {
-  const zone = (name: string, kind: "business" | "control", point: Point, nic: string, network: string): Legs["zones"][number] => ({
+  const zone = (
+    name: string,
+    kind: "business" | "control",
+    point: Point,
+    nic: string,
+    network: string,
+  ): Legs["zones"][number] => ({
     name,
     kind,
     point,
     interface: nic,
     addresses: [{ first: ip(`${network}.2`), last: ip(`${network}.254`) }],
   });
-  const attachment = (zoneName: string, point: Point, nic: string, network: string): Legs["attachments"][number] => ({
+  const attachment = (
+    zoneName: string,
+    point: Point,
+    nic: string,
+    network: string,
+  ): Legs["attachments"][number] => ({
     zone: zoneName,
     point,
     nic,
@@ -162,7 +192,13 @@ export function smallPlant(conduits: readonly Conduit[]): Legs {
       zone("enterprise", "business", "outer", "it0", "10.10.0"),
       zone("cell-a", "control", "inner", "cella0", "10.41.0"),
       zone("cell-b", "control", "inner", "cellb0", "10.42.0"),
-      { name: "dmz/gate", kind: "dmz", point: "outer", interface: "o-gate", addresses: only("10.30.0.10") },
+      {
+        name: "dmz/gate",
+        kind: "dmz",
+        point: "outer",
+        interface: "o-gate",
+        addresses: only("10.30.0.10"),
+      },
       {
         name: "dmz/gate",
         kind: "dmz",
@@ -181,7 +217,10 @@ export function smallPlant(conduits: readonly Conduit[]): Legs {
         name: "gate",
         kind: "gate",
         outer: { interface: "o-gate", addresses: [ip("10.30.0.10")] },
-        inner: { interface: "i-gate", addresses: [ip("10.31.0.10"), ip("10.31.0.11"), ip("10.31.0.12")] },
+        inner: {
+          interface: "i-gate",
+          addresses: [ip("10.31.0.10"), ip("10.31.0.11"), ip("10.31.0.12")],
+        },
       },
     ],
     transit: { outer: ip("10.30.0.1"), inner: ip("10.31.0.1") },

@@ -60,7 +60,8 @@ export function sysctlsOf(room: {
   }
   if (!room.engine) return out;
   for (const [key, value] of Object.entries(ENGINE_ROOM)) out.set(key, value);
-  for (const [key, value] of Object.entries(room.engineNeeds)) out.set(key.replaceAll(".", "/"), value);
+  for (const [key, value] of Object.entries(room.engineNeeds))
+    out.set(key.replaceAll(".", "/"), value);
   return out;
 }
 

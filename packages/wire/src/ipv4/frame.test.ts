@@ -24,7 +24,9 @@ const UDP: FrameSpec = { ...TCP, protocol: "udp" };
 const ICMP: FrameSpec = { source: HMI, destination: PLC, protocol: "icmp" };
 
 function hex(text: string): Uint8Array {
-  return Uint8Array.from(text.replaceAll(/\s/g, "").match(/../g) ?? [], (byte) => parseInt(byte, 16));
+  return Uint8Array.from(text.replaceAll(/\s/g, "").match(/../g) ?? [], (byte) =>
+    parseInt(byte, 16),
+  );
 }
 
 function reasonOf(spec: FrameSpec): string {
@@ -32,33 +34,36 @@ function reasonOf(spec: FrameSpec): string {
   return frame.kind === "refused" ? frame.reason : frame.kind;
 }
 
-function packetOf(spec: FrameSpec): Extract<ReturnType<typeof readFrame>, { kind: "packet" }>["packet"] {
+function packetOf(
+  spec: FrameSpec,
+): Extract<ReturnType<typeof readFrame>, { kind: "packet" }>["packet"] {
   const frame = readFrame(writeFrame(spec));
   assert.equal(frame.kind, "packet");
   if (frame.kind !== "packet") throw new Error("unreachable");
   return frame.packet;
 }
 
-// Taken by tcpdump from a `ping -c 1 127.0.0.1` on Linux: written by another implementation.
-//  destination    source         type ver tos len  id   frag ttl proto sum  source   destination
+// Captured with tcpdump from `ping -c 1 -s 8 127.0.0.1` on Linux: another implementation's bytes.
+//  destination    source         type ver  size id   frag ttl  sum  source   destination
 const PING = hex(`
-  000000000000 000000000000 0800 4500 0054 0000 4000 4001 3ca7 7f000001 7f000001
-  0800 0000 1234 0001 ${"00".repeat(56)}`);
+  000000000000 000000000000 0800 4500 0024 bf00 4000 4001 7dd6 7f000001 7f000001
+  0800 94aa 5744 0001 0001020304050607`);
 
 test("reads a ping that a Linux kernel sent", () => {
   const frame = readFrame(PING);
   assert.equal(frame.kind, "packet");
   if (frame.kind !== "packet") return;
-  assert.deepEqual(frame.packet.icmp, { type: 8, code: 0, identifier: 0x1234 });
+  assert.deepEqual(frame.packet.icmp, { type: 8, code: 0, identifier: 0x5744 });
   assert.equal(frame.packet.source, 0x7f000001);
   assert.equal(frame.packet.wellFormed, true);
 });
 
-test("writes the header checksum that a Linux kernel wrote", () => {
-  const payload = new Uint8Array(56);
+test("writes the very bytes that a Linux kernel wrote, checksums included", () => {
+  const payload = PING.slice(42);
   const loopback = { source: 0x7f000001, destination: 0x7f000001, dontFragment: true };
-  const frame = writeFrame({ ...ICMP, ...loopback, payload });
-  assert.deepEqual(frame.subarray(14, 34), PING.subarray(14, 34));
+  const icmp = { type: 8, identifier: 0x5744 };
+  const frame = writeFrame({ ...ICMP, ...loopback, icmp, identification: 0xbf00, payload });
+  assert.deepEqual(frame.subarray(14), PING.subarray(14));
 });
 
 test("reads addresses and ports of TCP and UDP, unsigned", () => {

@@ -36,5 +36,9 @@ export {
   type Reachable,
   reachable,
 } from "./matrix.ts";
+export { CODES, type Code } from "./language/codes.ts";
+export { type Compiled, compilePolicy, type PolicySummary } from "./language/compile.ts";
+export { policyJsonSchema } from "./language/schema.ts";
+export type { PolicyFileBytes } from "./language/text.ts";
 export { formatOpenAt, type OpenAt, type OpenConduit, openAt } from "./when.ts";
 export type { Names } from "./words.ts";

@@ -114,13 +114,17 @@ export async function knock(
 ): Promise<Knock> {
   const argv = [...PYTHON, program("clients/probe.py"), protocol, to.address, String(to.port)];
   const result = await plant.run(from, [...argv, "--send", sendHex], { timeoutMs: 10_000 });
-  const value: unknown = JSON.parse(result.stdout.trim() || "{}");
-  const fields = typeof value === "object" && value !== null ? Object.entries(value) : [];
+  const told: unknown = JSON.parse(result.stdout.trim() || "{}");
+  const fields = typeof told === "object" && told !== null ? Object.entries(told) : [];
   const said = new Map<string, unknown>(fields);
+  const word = (name: string): string => {
+    const value = said.get(name);
+    return typeof value === "string" ? value : "";
+  };
   return {
     ok: said.get("ok") === true,
-    answer: String(said.get("answer") ?? ""),
+    answer: word("answer"),
     ended: said.get("ended") === true,
-    error: String(said.get("error") ?? ""),
+    error: word("error"),
   };
 }

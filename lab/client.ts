@@ -120,7 +120,7 @@ export function describeAnswer(answer: Answer): string {
   if (answer.ok) return `${answer.op} ${answer.values?.join(" ") ?? "done"}`;
   if (answer.exception !== undefined) return `exception ${answer.exception}`;
   return answer.op === "connect"
-    ? `no connection (${answer.error})`
+    ? `no connection (${answer.error ?? "failed"})`
     : `${answer.error ?? "failed"} during ${answer.op}`;
 }
 

@@ -83,6 +83,13 @@ export class Device {
     throw new RangeError(`${this.name} tells no number ${field}`);
   }
 
+  /** One holding register as the process sees it. */
+  register(address: number): number {
+    const value = this.holding()[address];
+    if (value !== undefined) return value;
+    throw new RangeError(`${this.name} tells no register ${address}`);
+  }
+
   /** Holding registers as the process sees them. */
   holding(): readonly number[] {
     const value = this.state()["holding"];

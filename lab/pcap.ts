@@ -102,7 +102,7 @@ function readFrame(at: number, frame: Buffer): Packet {
   return withTransport(ip, packet.subarray(headerBytes, totalBytes));
 }
 
-const FLAG_LETTERS = "FSRPAU";
+const FLAG_LETTERS = ["F", "S", "R", "P", "A", "U"];
 
 function withTransport(ip: Packet, segment: Buffer): Packet {
   if (ip.protocol === 17 && segment.length >= 8) {
@@ -110,7 +110,7 @@ function withTransport(ip: Packet, segment: Buffer): Packet {
   }
   if (ip.protocol === 6 && segment.length >= 20) {
     const bits = segment.readUInt8(13);
-    const flags = [...FLAG_LETTERS].filter((_, bit) => (bits & (1 << bit)) !== 0).join("");
+    const flags = FLAG_LETTERS.filter((_, bit) => (bits & (1 << bit)) !== 0).join("");
     return {
       ...ip,
       ...ports(segment),

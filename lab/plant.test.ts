@@ -27,7 +27,9 @@ test("the plant has a host for every asset that the policy names, at its address
 test("the plant has a segment for every NIC that the policy names, with its address", () => {
   const nics = [...text.matchAll(/attach: \{ nic: ([a-z0-9]+), address: ([0-9.]+)\/([0-9]+)/g)];
   assert.ok(nics.length >= 6, `only ${nics.length} NICs were found in the policy`);
-  const named = nics.map(([, nic, address, length]) => `${nic} ${address}/${length}`);
+  const named = nics.map(
+    ([, nic = "", address = "", length = ""]) => `${nic} ${address}/${length}`,
+  );
   const ours = SEGMENTS.map((s) => `${s.nic} ${s.gateway}/${s.prefixLength}`);
   assert.deepEqual(ours.sort(), named.sort());
 });

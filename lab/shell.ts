@@ -56,7 +56,9 @@ export function run(argv: readonly string[], options: RunOptions = {}): Promise<
     const timer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? TIMEOUT_MS);
     child.on("error", (cause) => {
       clearTimeout(timer);
-      reject(new SallyportError("lab-tool-failed", `${argv[0]} cannot be started`, { cause }));
+      reject(
+        new SallyportError("lab-tool-failed", `${argv.join(" ")} cannot be started`, { cause }),
+      );
     });
     child.on("close", (code) => {
       clearTimeout(timer);
@@ -76,7 +78,8 @@ export function run(argv: readonly string[], options: RunOptions = {}): Promise<
 export async function must(argv: readonly string[], options: RunOptions = {}): Promise<string> {
   const result = await run(argv, options);
   if (result.code !== 0) {
-    const said = result.stderr.trim() || result.stdout.trim() || `exit ${result.code}`;
+    const said =
+      result.stderr.trim() || result.stdout.trim() || `exit ${result.code ?? "by a signal"}`;
     throw new SallyportError("lab-tool-failed", `${argv.join(" ")}: ${said}`, {
       hint: "the lab needs iproute2, util-linux, tcpdump, nmap and python3-pymodbus",
     });
@@ -103,7 +106,7 @@ export class Running {
     const child = start(argv, options.netns);
     if (child.pid === undefined) {
       child.on("error", () => undefined);
-      throw new SallyportError("lab-tool-failed", `${argv[0]} cannot be started`);
+      throw new SallyportError("lab-tool-failed", `${argv.join(" ")} cannot be started`);
     }
     this.#child = child;
     this.pid = child.pid;

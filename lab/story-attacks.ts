@@ -23,7 +23,7 @@ interface WrongWrite {
 /** A write the gate must answer with a Modbus exception, and the PLC must never see. */
 async function wrongWrite(stage: Stage, wrong: WrongWrite): Promise<Outcome> {
   const { from, conduit, address, value } = wrong;
-  const before = stage.plant.device("tank-plc").holding()[address];
+  const before = stage.plant.device("tank-plc").register(address);
   const to = endpointOf(stage, conduit, "tank-plc");
   const answer = await writeModbus(stage.plant, from, to, address, [value]);
   await settle();

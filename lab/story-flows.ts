@@ -55,14 +55,14 @@ interface Writing {
 async function write(stage: Stage, writing: Writing): Promise<Outcome> {
   const { from, asset, conduit, address, value } = writing;
   const device = stage.plant.device(asset);
-  const before = device.holding()[address];
+  const before = device.register(address);
   const to = endpointOf(stage, conduit, asset);
   const answer: Answer = await writeModbus(stage.plant, from, to, address, [value]);
   if (!answer.ok) return outcome("deny", [describeAnswer(answer)], [describeAnswer(answer)]);
   const took = await within(EFFECT_LIMIT_MS, () =>
-    device.holding()[address] === value ? true : undefined,
+    device.register(address) === value ? true : undefined,
   );
-  const evidence = [`register ${address} went from ${before} to ${device.holding()[address]}`];
+  const evidence = [`register ${address} went from ${before} to ${device.register(address)}`];
   const fault = took === true ? undefined : "the device does not show the value";
   return outcome("allow", evidence, [fault, throughGateFault(stage, asset)]);
 }

@@ -133,9 +133,9 @@ test("a scan of an address outside the plant is refused", { skip }, async () => 
 test("a long-lived session reports the moment it is reset", { skip }, async () => {
   const poller = new Poller(plant, "hmi", TANK, level, { intervalMs: 2_000, seconds: 20 });
   assert.ok(await within(4_000, () => poller.goodSince(0)));
-  const before = Date.now();
+  const began = Date.now();
   await must(["ss", "-K", "dst", "10.40.0.10"], { netns: `${plant.prefix}-tank-plc` });
-  const ended = await within(1_500, () => poller.since(before).find(({ op }) => op === "ended"));
+  const ended = await within(1_500, () => poller.since(began).find(({ op }) => op === "ended"));
   await poller.stop();
   // Well before the next request was due.
   assert.ok(ended !== undefined && ["reset", "closed"].includes(ended.error ?? ""));

@@ -80,12 +80,12 @@ export function changeFault(
   stage: Stage,
   host: HostName,
   address: number,
-  before: number | undefined,
+  before: number,
 ): string | undefined {
   const device = stage.plant.device(host);
   const write = device.eventsSince(stage.since).find(({ event }) => event === "write");
   if (write !== undefined) return `${host} took a write: ${JSON.stringify(write)}`;
-  const now = device.holding()[address];
+  const now = device.register(address);
   if (now === before) return undefined;
   return `register ${address} of ${host} went from ${before} to ${now}`;
 }

@@ -65,8 +65,9 @@ export class EventReader {
     if (line === "") return;
     try {
       const value: unknown = JSON.parse(line);
-      if (isEvent(value)) {
-        events.push({ ...value, process: name.replace(/\.ndjson$/, "") });
+      const event = eventOf(value);
+      if (event !== undefined) {
+        events.push({ ...event, process: name.replace(/\.ndjson$/, "") });
         return;
       }
     } catch {
@@ -76,13 +77,23 @@ export class EventReader {
   }
 }
 
-function isEvent(value: unknown): value is { at: string; type: string } {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "at" in value &&
-    typeof value.at === "string" &&
-    "type" in value &&
-    typeof value.type === "string"
-  );
+/**
+ * The event with its time and ends under the stream's names: a gate tells milliseconds, its peer and its
+ * asset. What has no time of its own is older than all that has.
+ */
+function eventOf(value: unknown): Omit<StoredEvent, "process"> | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const fields: Record<string, unknown> = Object.fromEntries(Object.entries(value));
+  const { type, at, atMs, minuteMs, peer, asset, pdu } = fields;
+  if (typeof type !== "string") return undefined;
+  const ms = typeof atMs === "number" ? atMs : minuteMs;
+  const told = typeof pdu === "object" && pdu !== null && "function" in pdu ? pdu.function : undefined;
+  return {
+    ...(peer === undefined ? {} : { source: peer }),
+    ...(asset === undefined ? {} : { destination: asset }),
+    ...(told === undefined ? {} : { function: told }),
+    ...fields,
+    type,
+    at: typeof at === "string" ? at : typeof ms === "number" ? new Date(ms).toISOString() : "",
+  };
 }

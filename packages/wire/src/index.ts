@@ -21,4 +21,13 @@ export {
 } from "./ipv4/index.ts";
 export { Cursor } from "./cursor.ts";
 export * as modbus from "./modbus/index.ts";
+export {
+  LINKTYPE_NFLOG,
+  type NflogPacket,
+  PcapReader,
+  type PcapRecord,
+  pcapFileHeader,
+  pcapRecord,
+  readNflog,
+} from "./pcap/index.ts";
 export type { Direction, MemoryTarget, Operation, Pdu, Status, Target } from "./pdu.ts";

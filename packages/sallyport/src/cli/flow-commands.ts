@@ -9,7 +9,7 @@ const SHOWN_DEFAULT = 50;
 const SHOWN_MAX = 100_000;
 
 /** What the engines and gates refused. */
-const REFUSALS = new Set(["packet-denied", "pdu-refused", "connection-refused", "malformed"]);
+const REFUSALS = new Set(["packet-denied", "pdu-refused", "connection-refused"]);
 
 export const denials: Command = {
   name: "denials",

@@ -1,0 +1,63 @@
+/**
+ * The enforcer: the only process that opens anything. It takes policy text and approvals, never rules;
+ * compiles in an empty room, checks the built-in invariants, and owns rooms, engines and grants.
+ */
+import process from "node:process";
+import type { Json } from "@sallyport/core";
+import { openEnforcement } from "@sallyport/enforce";
+import { EnforcerService } from "./enforcer-service.ts";
+import { EventLog } from "./event-log.ts";
+import { eventsDir, instanceNamed, rootSocket } from "./instance.ts";
+import { serveLines } from "./line-socket.ts";
+import { type EnforcerReply, readRequest, replyError } from "./messages.ts";
+
+/** How often windows are looked at, drift is sought and the clock is watched. */
+const TICK_MS = 1000;
+
+const [name = "main", codeDir = "", hostNetns = "", node = "", uid = ""] = process.argv.slice(2);
+const instance = instanceNamed(name);
+const events = new EventLog(eventsDir(instance), "enforcer");
+const guardCommand = [
+  ...[node, "--disable-sigusr1", `${codeDir}/packages/sallyport/src/guard.main.ts`],
+  ...[name, hostNetns],
+];
+const enforcement = await openEnforcement(instance, {
+  hostNetns,
+  clock: Date.now,
+  guardCommand,
+  rootless: uid === "",
+});
+const service = new EnforcerService({
+  instance,
+  enforcement,
+  events,
+  compiler: { node, codeDir, uid: uid === "" ? undefined : Number(uid) },
+  tellSupervisor: (message) => process.send?.(message),
+});
+await service.boot();
+await serveLines(rootSocket(instance), async (line, connection) => {
+  let reply: EnforcerReply;
+  try {
+    const result: Json = await service.answer(readRequest(line), connection);
+    reply = { ok: true, result };
+  } catch (error) {
+    reply = { ok: false, error: replyError(error) };
+    const { code, message } = reply.error;
+    events.append(Date.now(), "request-refused", { code, message });
+  }
+  return JSON.stringify(reply);
+});
+
+// One tick at a time: a slow kernel must not pile them up.
+async function tick(): Promise<void> {
+  try {
+    await service.tick(Date.now(), performance.now());
+  } catch (error) {
+    events.append(Date.now(), "tick-failed", { ...replyError(error) });
+  }
+  setTimeout(() => void tick(), TICK_MS);
+}
+void tick();
+
+// The supervisor is gone: its successor starts another enforcer. The kernel rules stay.
+process.on("disconnect", () => process.exit(1));

@@ -1,0 +1,134 @@
+/**
+ * Reads the two captures of refused packets (descriptors 3: the outer engine's log, 4: the inner engine's
+ * samples), keeps each packet in a ring of pcap files and tells each refusal as an event. It has a uid of its own, no network and no
+ * capability: it reads what attackers wrote.
+ */
+import fs from "node:fs";
+import net from "node:net";
+import { createInterface } from "node:readline";
+import { readSample } from "@sallyport/enforce/samples";
+import type { Point, Reason } from "@sallyport/policy/legs";
+import { IP_PROTOCOL, type Packet, PcapReader, readFrame, readNflog } from "@sallyport/wire";
+import { formatIpv4 } from "@sallyport/core";
+import type { PacketDenied } from "./events.ts";
+import { PacketNames } from "./packet-names.ts";
+import { PacketRing } from "./packet-ring.ts";
+import type { Names } from "./supervisor-messages.ts";
+
+/** Refusals that come before the first names are held back no longer than this many. */
+const EARLY_MAX = 1000;
+/** `v1:<generation>:<conduit>:<reason>`; `@` says that the conduit's number is in the mark. */
+const PREFIX = /^v1:(\d+):([^:]*):([a-z0-9.-]+)$/;
+const ETHERNET_HEADER = Uint8Array.of(...new Array<number>(12).fill(0), 0x08, 0x00);
+
+interface Refused {
+  readonly atMs: number;
+  readonly point: Point;
+  readonly reason: Reason;
+  readonly generation: number;
+  readonly id: number;
+  readonly frame: Uint8Array;
+  readonly originalBytes: number;
+}
+
+const ring = new PacketRing(process.argv[2] ?? "");
+let names: PacketNames | undefined;
+let early: Refused[] = [];
+
+createInterface({ input: process.stdin }).on("line", (line) => {
+  names = new PacketNames(JSON.parse(line) as Names);
+  const waiting = early;
+  early = [];
+  for (const refused of waiting) tell(refused);
+});
+process.stdin.on("end", () => process.exit(0));
+read(3, fromNflog);
+read(4, fromSample);
+
+function read(descriptor: number, decode: (atMs: number, bytes: Uint8Array) => Refused | undefined): void {
+  const reader = new PcapReader();
+  const stream = fs.fstatSync(descriptor).isSocket()
+    ? new net.Socket({ fd: descriptor })
+    : fs.createReadStream("", { fd: descriptor });
+  stream.on("data", (chunk) => {
+    if (typeof chunk === "string") return;
+    for (const record of reader.push(chunk)) {
+      const refused = decode(record.atMs, record.bytes);
+      if (refused === undefined) continue;
+      if (names !== undefined) tell(refused);
+      // The view into the chunk does not outlive it.
+      else if (early.length < EARLY_MAX) early.push({ ...refused, frame: refused.frame.slice() });
+    }
+    // A stream that is no capture any more: the supervisor starts all of it anew.
+    if (reader.malformed !== undefined) process.exit(1);
+  });
+  stream.on("close", () => process.exit(1));
+}
+
+function fromNflog(atMs: number, bytes: Uint8Array): Refused | undefined {
+  const packet = readNflog(bytes);
+  const match = PREFIX.exec(packet?.prefix ?? "");
+  if (packet === undefined || match === null) return undefined;
+  const frame = new Uint8Array(ETHERNET_HEADER.length + packet.payload.length);
+  frame.set(ETHERNET_HEADER);
+  frame.set(packet.payload, ETHERNET_HEADER.length);
+  return {
+    atMs,
+    point: "outer",
+    reason: match[3] as Reason,
+    generation: Number(match[1]),
+    id: match[2] === "@" ? packet.mark : 0,
+    frame,
+    originalBytes: frame.length,
+  };
+}
+
+function fromSample(atMs: number, bytes: Uint8Array): Refused | undefined {
+  const read = readSample(bytes);
+  if (read.kind !== "message") return undefined;
+  const { point, reason, generation, id, frame, originalBytes } = read.message;
+  return { atMs, point, reason, generation, id, frame, originalBytes };
+}
+
+function tell(refused: Refused): void {
+  const { atMs, point, reason, generation, id, frame, originalBytes } = refused;
+  const packet = packetOf(frame);
+  const conduit = names?.conduit(id);
+  const event: PacketDenied = {
+    at: new Date(atMs).toISOString(),
+    type: "packet-denied",
+    point,
+    reason,
+    generation,
+    conduit: conduit?.name ?? "",
+    policyLine: conduit?.source ?? "",
+    sourceZone: packet === undefined ? "" : (names?.zone(point, packet.source) ?? ""),
+    destinationZone: packet === undefined ? "" : (names?.zone(point, packet.destination) ?? ""),
+    protocol: packet === undefined ? "" : protocolName(packet.protocol),
+    source: packet === undefined ? "" : end(packet, "source"),
+    destination: packet === undefined ? "" : end(packet, "destination"),
+    packet: ring.add(atMs, frame, originalBytes),
+  };
+  process.stdout.write(`${JSON.stringify(event)}\n`);
+}
+
+/** What can be told of a frame: of a malformed one at least the addresses, where it has them. */
+function packetOf(frame: Uint8Array): Pick<Packet, "source" | "destination" | "protocol" | "sourcePort" | "destinationPort"> | undefined {
+  const read = readFrame(frame);
+  if (read.kind === "packet") return read.packet;
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  const isIpv4 = frame.length >= 34 && view.getUint16(12) === 0x0800;
+  if (!isIpv4) return undefined;
+  const [protocol, source, destination] = [view.getUint8(23), view.getUint32(26), view.getUint32(30)];
+  return { protocol, source, destination, sourcePort: 0, destinationPort: 0 };
+}
+
+function protocolName(number: number): string {
+  return Object.entries(IP_PROTOCOL).find(([, known]) => known === number)?.[0] ?? `ip-${number}`;
+}
+
+function end(packet: NonNullable<ReturnType<typeof packetOf>>, side: "source" | "destination"): string {
+  const port = side === "source" ? packet.sourcePort : packet.destinationPort;
+  const hasPorts = (packet.protocol === IP_PROTOCOL.tcp || packet.protocol === IP_PROTOCOL.udp) && port > 0;
+  return hasPorts ? `${formatIpv4(packet[side])}:${port}` : formatIpv4(packet[side]);
+}

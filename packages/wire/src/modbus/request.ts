@@ -24,7 +24,6 @@ export type Problem =
   | "bad-address"
   | "bad-value"
   | "bad-file-record"
-  | "bad-object-list"
   | "bad-exception";
 
 /** §6.1, §6.2: bits in one read. */
@@ -270,7 +269,7 @@ function parseFileWrite(): Problem {
     const length = parseFileGroup();
     if (length === 0) return "bad-file-record";
     cursor.skip(length * 2);
-    if (cursor.failed) return "bad-file-record";
+    if (cursor.failed) return "bad-length";
   }
   return "none";
 }

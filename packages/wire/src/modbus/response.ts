@@ -204,7 +204,7 @@ function parseFileRead(into: ModbusResponse, start: number): Problem {
     const type = cursor.u8();
     if (type !== FILE_REFERENCE_TYPE || length < 3 || length % 2 === 0) return "bad-file-record";
     cursor.skip(length - 1);
-    if (cursor.failed) return "bad-file-record";
+    if (cursor.failed) return "bad-length";
   }
   return "none";
 }
@@ -239,7 +239,7 @@ function parseEncapsulated(into: ModbusResponse): Problem {
   for (let index = 0; index < objects; index++) {
     cursor.u8();
     cursor.skip(cursor.u8());
-    if (cursor.failed) return "bad-object-list";
+    if (cursor.failed) return "bad-length";
   }
   return "none";
 }

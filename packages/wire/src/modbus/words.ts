@@ -21,7 +21,6 @@ const PROBLEMS: Readonly<Record<Problem, string>> = {
   "bad-address": "the last address would be above 65535",
   "bad-value": "the value is none that the function knows",
   "bad-file-record": "a file record's reference type, number or length is not allowed",
-  "bad-object-list": "the identification objects do not fit the message",
   "bad-exception": "0 is no exception code",
 };
 

@@ -69,7 +69,7 @@ export async function buildLoopbackPlant(seed = 7): Promise<LoopbackPlant> {
 }
 
 /** A port that was free a moment ago; nobody else takes ports of this range in a hurry. */
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = net.createServer();
     server.on("error", reject);

@@ -1,0 +1,74 @@
+/** What is asked of the flow tables: the same text for the store, for a reader, and on another SQL database. */
+import { type Kysely, type RawBuilder, type SelectQueryBuilder, sql } from "kysely";
+import {
+  FLOW_LIMITS,
+  type FlowQuestion,
+  type FlowRow,
+  type Peer,
+  type PeersQuestion,
+} from "./flow-store.ts";
+import type { Tables } from "./schema.ts";
+
+const MINUTE_MS = 60_000;
+
+const FLOW_COLUMNS = [
+  "flow.point as point",
+  "flow.conduit as conduit",
+  "flow.source as source",
+  "flow.destination as destination",
+  "flow.source_zone as sourceZone",
+  "flow.destination_zone as destinationZone",
+  "flow.protocol as protocol",
+  "flow.port as port",
+  "flow.function as function",
+  "flow.reason as reason",
+] as const;
+
+/** A query that answers rows of this kind. */
+type Asks<Row> = SelectQueryBuilder<Tables, never, Row>;
+
+export function flowsQuery(db: Kysely<Tables>, question: FlowQuestion): Asks<FlowRow> {
+  const { sinceMs, untilMs, conduit, limit, by = "minute" } = question;
+  const table = by === "minute" ? "flow_minute" : "flow_hour";
+  let query = db
+    .selectFrom(`${table} as counts`)
+    .innerJoin("flow", "flow.id", "counts.flow")
+    .select([...FLOW_COLUMNS, "counts.start_ms as startMs"])
+    .select(["counts.accepted", "counts.refused", "counts.sampled"])
+    .orderBy("counts.start_ms", "desc")
+    .orderBy("counts.flow")
+    .limit(bounded(limit));
+  if (sinceMs !== undefined) query = query.where("counts.start_ms", ">=", Math.floor(sinceMs));
+  if (untilMs !== undefined) query = query.where("counts.start_ms", "<", Math.floor(untilMs));
+  if (conduit !== undefined) query = query.where("flow.conduit", "=", conduit);
+  return query as unknown as Asks<FlowRow>;
+}
+
+export function peersQuery(db: Kysely<Tables>, { sinceMs, everyMs }: PeersQuestion): Asks<Peer> {
+  if (!Number.isInteger(everyMs / MINUTE_MS) || everyMs <= 0) {
+    throw new RangeError(`${everyMs} ms is no multiple of a minute`);
+  }
+  const total = (column: "accepted" | "refused" | "sampled"): RawBuilder<number> =>
+    sql<number>`sum(${sql.ref(`counts.${column}`)})`;
+  const query = db
+    .selectFrom("flow_minute as counts")
+    .innerJoin("flow", "flow.id", "counts.flow")
+    .select(FLOW_COLUMNS)
+    .select([
+      total("accepted").as("accepted"),
+      total("refused").as("refused"),
+      total("sampled").as("sampled"),
+      sql<number>`max(counts.start_ms)`.as("lastMs"),
+    ])
+    .where("counts.start_ms", ">=", Math.floor(sinceMs))
+    .groupBy(["counts.flow", sql`counts.start_ms / ${everyMs}`])
+    .orderBy("lastMs", "desc")
+    .orderBy("counts.flow")
+    .limit(FLOW_LIMITS.answerRows);
+  return query as unknown as Asks<Peer>;
+}
+
+function bounded(limit: number): number {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= FLOW_LIMITS.answerRows) return limit;
+  throw new RangeError(`a limit is 1 to ${FLOW_LIMITS.answerRows}, not ${limit}`);
+}

@@ -220,7 +220,9 @@ function linesOf(changes: readonly CellChange[], wordsOf: (change: CellChange) =
   for (const change of changes) {
     const words = wordsOf(change);
     // The gate's own leg is part of its conduit, which has a line already.
-    if (isGateLeg(change, words) && conduitsOf(change).every((name) => named.has(name))) continue;
+    const told = conduitsOf(change).every((name) => named.has(name));
+    const samePath = change.kind === "changed" && !opensMore(change);
+    if (isGateLeg(change, words) && (told || samePath)) continue;
     const { from, to, ports } = change.box;
     const sign = { added: "+", removed: "-", changed: "~" }[change.kind];
     const head = `${sign} ${words.addresses(from)} → ${words.addresses(to)}`;

@@ -343,12 +343,12 @@ export function formatExplanation(answer: Explanation): string {
     const why = step.reason === undefined ? "" : `${step.reason}: `;
     return `  ${(step.room ?? step.where).padEnd(width)}  ${label.padEnd(11)}  ${why}${step.text}${hits}`;
   });
-  const outcome = breaks === null ? " – breaks no invariant" : ` – breaks invariant: ${breaks}`;
+  const broken = typeof breaks === "string" ? `invariant: ${breaks}` : "no invariant";
   const change =
     nearest === undefined
       ? []
       : [
-          `nearest allowing change: ${nearest.text} (${nearest.source})${breaks === undefined ? "" : outcome}`,
+          `nearest allowing change: ${nearest.text} (${nearest.source})${breaks === undefined ? "" : ` – breaks ${broken}`}`,
         ];
   const head = `${verdict === "allow" ? "ALLOW" : "DENY"}${place}${named}${because}`;
   return [`${head} at ${timeText(question.at)}`, ...rows, ...change].join("\n");

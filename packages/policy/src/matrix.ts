@@ -114,7 +114,7 @@ function merged(rows: readonly MatrixRow[]): MatrixRow[] {
   for (const row of rows) {
     const { from, to } = row;
     const ends = `${from.first}-${from.last} ${to.first}-${to.last}`;
-    const key = `${row.point} ${row.interface} ${ends} ${row.protocol} ${row.conduit} ${row.grant} ${row.complete}`;
+    const key = `${row.point} ${row.interface} ${ends} ${row.protocol} ${row.conduit} ${row.grant ?? ""} ${row.complete}`;
     const same = groups.get(key);
     groups.set(key, same ? { ...same, ports: normalize([...same.ports, ...row.ports]) } : row);
   }

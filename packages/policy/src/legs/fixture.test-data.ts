@@ -28,7 +28,8 @@ function ports(first: number, last: number = first): Interval[] {
   return [{ first, last }];
 }
 
-export const HOST = {
+type HostName = "erp" | "historian" | "vendorPc" | "hmi" | "engWs" | "tankPlc" | "pressPlc" | "sis";
+export const HOST: Readonly<Record<HostName, Ipv4>> = {
   erp: ip("10.10.0.10"),
   historian: ip("10.10.0.11"),
   vendorPc: ip("10.20.0.10"),
@@ -37,7 +38,7 @@ export const HOST = {
   tankPlc: ip("10.41.0.10"),
   pressPlc: ip("10.42.0.10"),
   sis: ip("10.43.0.10"),
-} as const;
+};
 
 const MODBUS: L7 = {
   protocol: "modbus",

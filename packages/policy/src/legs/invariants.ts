@@ -4,7 +4,16 @@
  */
 import { formatIpv4, type Interval, type Ipv4, sizeOf } from "@sallyport/core";
 import { legsShape, Violations } from "./invariants-shape.ts";
-import type { Conduit, EngineZone, Leg, Legs, Listener, Point, ZoneKind } from "./types.ts";
+import type {
+  ComponentRoom,
+  Conduit,
+  EngineZone,
+  Leg,
+  Legs,
+  Listener,
+  Point,
+  ZoneKind,
+} from "./types.ts";
 
 export type InvariantsAnswer =
   | { readonly ok: true; readonly legs: Legs }
@@ -23,12 +32,13 @@ export function checkInvariants(legs: unknown): InvariantsAnswer {
   checkNames(shaped, out);
   const listeners = listenersOf(shaped, out);
   const egress = egressOf(shaped, places, out);
+  const rooms = new Map(shaped.rooms.map((room) => [room.name, room]));
   for (const conduit of shaped.conduits) {
     checkKind(conduit, out);
     for (const [index, leg] of conduit.legs.entries()) {
       const path = `${conduit.name}.legs[${index}]`;
       checkTraffic(conduit, leg, path, out);
-      checkRedirects(shaped, conduit, leg, listeners, path, out);
+      checkRedirects(rooms, conduit, leg, listeners, path, out);
       checkEnds(conduit, leg, places, egress, path, out);
     }
   }
@@ -224,7 +234,7 @@ function checkTraffic(conduit: Conduit, leg: Leg, path: string, out: Violations)
 
 /** Each address, port and slot of a leg to a gate has its one listener, of this conduit, next door. */
 function checkRedirects(
-  legs: Legs,
+  rooms: ReadonlyMap<string, ComponentRoom>,
   conduit: Conduit,
   leg: Leg,
   listeners: ReadonlyMap<string, [Conduit, Listener]>,
@@ -244,7 +254,7 @@ function checkRedirects(
     }
     const [owner, listener] = listeners.get(endpoint(listenAddress, listenPort)) ?? [];
     const ours = owner === conduit && listener?.room === room && listener.slot === slot;
-    const link = legs.rooms.find((candidate) => candidate.name === room)?.[leg.point];
+    const link = rooms.get(room)?.[leg.point];
     if (!ours || link?.addresses.includes(listenAddress) !== true) {
       out.add(path, `${endpoint(listenAddress, listenPort)} is no listener of ${room} here`);
     } else if (listener.targetAddress !== address || listener.targetPort !== port) {

@@ -11,25 +11,21 @@ const u16 = fc.integer({ min: 0, max: 0xffff });
 const bit = fc.integer({ min: 0, max: 1 });
 
 function run(max: number): fc.Arbitrary<{ address: number; quantity: number }> {
-  return fc
-    .integer({ min: 1, max })
-    .chain((quantity) =>
-      fc.record({
-        address: fc.integer({ min: 0, max: 0x10000 - quantity }),
-        quantity: fc.constant(quantity),
-      }),
-    );
+  return fc.integer({ min: 1, max }).chain((quantity) =>
+    fc.record({
+      address: fc.integer({ min: 0, max: 0x10000 - quantity }),
+      quantity: fc.constant(quantity),
+    }),
+  );
 }
 
 function writes(max: number, value: fc.Arbitrary<number>) {
-  return fc
-    .array(value, { minLength: 1, maxLength: max })
-    .chain((values) =>
-      fc.record({
-        address: fc.integer({ min: 0, max: 0x10000 - values.length }),
-        values: fc.constant(values),
-      }),
-    );
+  return fc.array(value, { minLength: 1, maxLength: max }).chain((values) =>
+    fc.record({
+      address: fc.integer({ min: 0, max: 0x10000 - values.length }),
+      values: fc.constant(values),
+    }),
+  );
 }
 
 const words: fc.Arbitrary<RequestWords> = fc.oneof(

@@ -1,0 +1,264 @@
+/**
+ * Legs to the elements of one slot. Everything a policy says is in sets and maps; rules never change
+ * in number.
+ */
+import { formatIpv4, type Interval, type Ipv4, type Json, normalize, SallyportError, subtract } from "@sallyport/core";
+import type { Conduit, Leg, Legs, Point } from "@sallyport/policy/legs";
+import type { LiveEntry, Lowering, Slot } from "../engine.ts";
+import { atoms, type Classes, classify } from "./classes.ts";
+import * as nft from "./json.ts";
+import { Cells } from "./cells.ts";
+import { type GrantRow, grantElements, redirectElements } from "./redirects.ts";
+import { slotRules } from "./rules.ts";
+import { CLOSED_REASONS, slotTables } from "./skeleton.ts";
+
+/** The class of sources that belong to other interfaces only. */
+const ELSEWHERE = 1;
+const CLASS_BASE = 16;
+const ADDRESS_LAST = 0xffffffff;
+const MULTICAST: Interval = { first: 0xe0000000, last: 0xefffffff };
+
+export interface FillOptions {
+  /** False: every denial is an event. */
+  readonly sampled?: boolean;
+}
+
+/** Replaces all that one slot holds. The other slot and all that counts stay as they are. */
+export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Document {
+  const { legs, point, slot, generation, conduits, grants, now } = lowering;
+  const { sessionsPerZone } = legs.limits;
+  const rules = { slot, generation, sessionsPerZone, sampled: options.sampled ?? true };
+  const entries = [...conduits.values(), ...grants.map(({ entry }) => entry)];
+  const commands: nft.Command[] = [
+    ...slotTables(slot).map(({ name, isMap }) => nft.flush(isMap ? "map" : "set", name)),
+    ...slotRules(rules),
+    ...zoneElements(legs, slot),
+    ...cellElements(lowering),
+    ...redirectElements(lowering),
+    ...grants.flatMap((grant) => grantElements(legs, point, slot, grant).flatMap(asCommands)),
+    ...nft.elements("hits", entries.map(({ id }) => id)),
+    ...liveElements(entries, now, slot),
+  ];
+  const numbers = (name: string, chosen: readonly LiveEntry[]): nft.Command[] =>
+    nft.elements(`${name}_${slot}`, chosen.map(({ id }) => id));
+  commands.push(...numbers("audit", entries.filter((entry) => entry.audit)));
+  commands.push(...numbers("diode", entries.filter((entry) => entry.diode)));
+  return { nftables: commands };
+}
+
+/**
+ * What is open, until when, and why it is closed after that. A new end replaces the old one: kernels
+ * before 6.12 keep the first unless the element is deleted.
+ */
+export function setLive(
+  entries: readonly LiveEntry[],
+  now: number,
+  slots: readonly Slot[],
+): nft.Document {
+  const ids = entries.map(({ id }) => id);
+  const commands = nft.elements("hits", ids);
+  for (const slot of slots) {
+    const closed = CLOSED_REASONS.map((reason) => `closed_${reason}_${slot}`);
+    commands.push(...[`live_${slot}`, ...closed].flatMap((name) => nft.removed(name, ids)));
+    commands.push(...liveElements(entries, now, slot));
+  }
+  return { nftables: commands };
+}
+
+/** Seconds. nft 1.0.6 counts the milliseconds of a timeout in 31 bits; an end is renewed by then. */
+const TIMEOUT_MAX = 2_000_000;
+
+/** Ends are rounded down to seconds: never late. */
+function liveElements(entries: readonly LiveEntry[], now: number, slot: Slot): nft.Command[] {
+  const open: Json[] = [];
+  for (const { id, liveness } of entries) {
+    if (!liveness.open) continue;
+    const left = Math.floor(((liveness.until ?? Number.POSITIVE_INFINITY) - now) / 1000);
+    if (liveness.until === null) open.push(id);
+    else if (left > 0) open.push({ elem: { val: id, timeout: Math.min(left, TIMEOUT_MAX) } });
+  }
+  const closed = CLOSED_REASONS.map((reason) => {
+    const ours = entries.filter(({ liveness }) => liveness.closedReason === reason);
+    return nft.elements(`closed_${reason}_${slot}`, ours.map(({ id }) => id));
+  });
+  return [...nft.elements(`live_${slot}`, open), ...closed.flat()];
+}
+
+/** Which slot judges. A pending one does so for that long; then the confirmed one does, by itself. */
+export function select(selection: {
+  readonly confirmed: Slot;
+  readonly pending?: { readonly slot: Slot; readonly seconds: number };
+}): nft.Document {
+  const { confirmed, pending } = selection;
+  const commands: nft.Command[] = [];
+  for (const [map, fixed, chain] of [
+    ["pending", "confirmed", "slot"],
+    ["pending_early", "confirmed_early", "early"],
+  ] as const) {
+    commands.push(nft.flush("map", map), nft.flush("chain", fixed));
+    commands.push(nft.rule(fixed, nft.goto(`${chain}_${confirmed}`)));
+    if (pending === undefined) continue;
+    const key = { elem: { val: "ip", timeout: pending.seconds } };
+    commands.push(...nft.elements(map, [[key, nft.goto(`${chain}_${pending.slot}`)]]));
+  }
+  return { nftables: commands };
+}
+
+/** Stable numbers of engine zones, for budgets and denial counters; 0 is "in none". */
+export function zoneNumbers(legs: Legs): ReadonlyMap<number, string> {
+  const names = new Map<number, string>();
+  for (const zone of legs.zones) {
+    let number = fnv1a(`${zone.name}@${zone.interface}`);
+    while (number === 0 || names.has(number)) number = (number + 1) % 2 ** 31;
+    names.set(number, zone.name);
+  }
+  return names;
+}
+
+/** FNV-1a of 31 bits: the same zone has the same number in every generation. */
+function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const char of text) hash = Math.imul(hash ^ (char.codePointAt(0) ?? 0), 0x01000193);
+  return hash >>> 1;
+}
+
+const range = ({ first, last }: Interval): Json =>
+  first === last ? formatIpv4(first) : { range: [formatIpv4(first), formatIpv4(last)] };
+const hosts = (addresses: readonly Ipv4[]): Interval[] =>
+  addresses.map((address) => ({ first: address, last: address }));
+
+/** What addresses are, apart from conduits: zones by number, and where nothing may be sent. */
+function zoneElements(legs: Legs, slot: Slot): nft.Command[] {
+  const numbers = [...zoneNumbers(legs).keys()];
+  const zones = atoms([[{ first: 0, last: ADDRESS_LAST }], ...legs.zones.map((zone) => zone.addresses)]);
+  const named = zones.map((atom) => ({ ...atom, number: numbers[(atom.items[1] ?? 0) - 1] ?? 0 }));
+  const refusals = atoms(nowhere(legs)).map((atom): Json => {
+    const reason = atom.items.includes(0) ? "to-gateway" : "multicast";
+    return [range(atom), nft.goto(`note_${reason}_${slot}`)];
+  });
+  return [
+    ...nft.elements(`zone_${slot}`, named.map((atom) => [range(atom), atom.number])),
+    ...nft.elements(`zone_mac_${slot}`, named.map((atom) => [range(atom), macOf(atom.number)])),
+    ...nft.elements(`nowhere_${slot}`, refusals),
+  ];
+}
+
+/** Step 9: the box's own addresses, and those of many; the first list names the reason. */
+function nowhere(legs: Legs): [Interval[], Interval[]] {
+  const limited = { first: ADDRESS_LAST, last: ADDRESS_LAST };
+  return [normalize(hosts(legs.own)), normalize([...hosts(legs.broadcast), MULTICAST, limited])];
+}
+
+export function macOf(number: number): string {
+  return number.toString(16).padStart(12, "0").match(/../g)?.join(":") ?? "";
+}
+
+/** Which candidates cover which cell: (source class, target class, protocol, port). */
+function cellElements(lowering: Lowering): nft.Command[] {
+  const { legs, point, slot, conduits } = lowering;
+  const covering: { leg: Leg; id: number; from: number; to: number }[] = [];
+  const sources = new Pool(legs.zones.map((zone) => zone.addresses));
+  const zoned = normalize(legs.zones.flatMap((zone) => zone.addresses));
+  const targets = new Pool([subtract(zoned, normalize(nowhere(legs).flat()))]);
+  for (const conduit of inOrder(legs)) {
+    const id = numberOf(conduits.get(conduit.key), conduit);
+    for (const leg of conduit.legs) {
+      if (leg.point !== point) continue;
+      covering.push({ leg, id, from: sources.add(leg.from), to: targets.add(leg.to) });
+    }
+  }
+  const zones = legs.zones.length;
+  const from = classify(sources.sets, CLASS_BASE, ([first = zones]) => first < zones);
+  const to = classify(targets.sets, CLASS_BASE, ([first]) => first === 0);
+  const cells = new Cells();
+  for (const { leg, id, from: fromSet, to: toSet } of covering) {
+    for (const source of from.of(fromSet)) {
+      for (const target of to.of(toSet)) cells.cover(source, target, leg, id);
+    }
+  }
+  return [...sourceElements(from, legs, point, slot), ...targetElements(to, slot), ...cells.elements(slot)];
+}
+
+/** Open conduits are asked by name, audit conduits last (step 10). */
+function inOrder(legs: Legs): Conduit[] {
+  const { conduits } = legs;
+  return [...conduits.filter(({ audit }) => !audit), ...conduits.filter(({ audit }) => audit)];
+}
+
+function numberOf(entry: LiveEntry | undefined, conduit: Conduit): number {
+  if (entry !== undefined) return entry.id;
+  throw new SallyportError("conduit-without-number", `no number was given for ${conduit.key}`);
+}
+
+/** Address sets, each once: many conduits name the same asset. */
+class Pool {
+  readonly sets: (readonly Interval[])[];
+  readonly #positions = new Map<string, number>();
+
+  constructor(sets: readonly (readonly Interval[])[]) {
+    this.sets = [...sets];
+  }
+
+  add(set: readonly Interval[]): number {
+    const key = set.map(({ first, last }) => `${first}-${last}`).join();
+    const position = this.#positions.get(key) ?? this.sets.length;
+    if (position === this.sets.length) {
+      this.sets.push(set);
+      this.#positions.set(key, position);
+    }
+    return position;
+  }
+}
+
+/** Step 7: the class of a source, and the one interface where it may arrive. */
+function sourceElements(from: Classes, legs: Legs, point: Point, slot: Slot): nft.Command[] {
+  const zoneOf = (number: number): Legs["zones"][number] | undefined =>
+    legs.zones[from.itemsOf.get(number)?.[0] ?? -1];
+  const here = (number: number): number => (zoneOf(number)?.point === point ? number : ELSEWHERE);
+  const places: Json[] = [];
+  for (const number of from.itemsOf.keys()) {
+    const zone = zoneOf(number);
+    if (zone?.point === point) places.push(nft.concat(number, zone.interface));
+  }
+  return [
+    ...nft.elements(`src_host_${slot}`, from.hosts.map(({ address, number }) => [formatIpv4(address), here(number)])),
+    ...nft.elements(`src_net_${slot}`, from.nets.map((net) => [range(net), here(net.number)])),
+    ...nft.elements(`src_if_${slot}`, places),
+  ];
+}
+
+function targetElements(to: Classes, slot: Slot): nft.Command[] {
+  return [
+    ...nft.elements(`dst_host_${slot}`, to.hosts.map(({ address, number }) => [formatIpv4(address), number])),
+    ...nft.elements(`dst_net_${slot}`, to.nets.map((net) => [range(net), net.number])),
+  ];
+}
+
+/** One grant's row, beside the conduits of the given slots. A row that another grant holds is refused. */
+export function addGrant(
+  legs: Legs,
+  point: Point,
+  grant: GrantRow,
+  slots: readonly Slot[],
+  now: number,
+): nft.Document {
+  const rows = slots.flatMap((slot) => grantElements(legs, point, slot, grant).flatMap(asCommands));
+  return { nftables: [...rows, ...setLive([grant.entry], now, slots).nftables] };
+}
+
+/** The closing act is `setLive` with a closed entry; this only takes the row out of the way. */
+export function removeGrant(
+  legs: Legs,
+  point: Point,
+  grant: GrantRow,
+  slots: readonly Slot[],
+): nft.Document {
+  const rows = slots.flatMap((slot) => grantElements(legs, point, slot, grant));
+  const ids = [grant.entry.id];
+  const sets = slots.flatMap((slot) => nft.removed(`live_${slot}`, ids));
+  return { nftables: [...sets, ...rows.flatMap(([name, elem]) => nft.removed(name, elem))] };
+}
+
+function asCommands([name, elem]: readonly [string, readonly Json[]]): nft.Command[] {
+  return nft.elements(name, elem);
+}

@@ -5,6 +5,7 @@
  */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Readable, Writable } from "node:stream";
 import { SallyportError } from "@sallyport/core";
 
@@ -152,8 +153,9 @@ function lines(onLine: (line: string) => void): (chunk: Buffer) => void {
   };
 }
 
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** Ends early, and quietly, when the signal comes. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return delay(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
 }
 
 const POLL_MS = 40;

@@ -133,7 +133,12 @@ export const GATE_ATTACK_ROWS: readonly Row[] = [
     what: "The ERP, which may only read, writes the set point",
     from: "erp",
     needs: "gates",
-    expect: { verdict: "deny", reason: "l7.", conduit: "erp-reads-tank", effect: TANK_SAFE },
+    expect: {
+      verdict: "deny",
+      reason: "l7.function-not-allowed",
+      conduit: "erp-reads-tank",
+      effect: TANK_SAFE,
+    },
     act: (stage) =>
       wrongWrite(stage, { from: "erp", conduit: "erp-reads-tank", address: 10, value: 990 }),
   },
@@ -142,7 +147,12 @@ export const GATE_ATTACK_ROWS: readonly Row[] = [
     what: "The HMI sets a fill level above the limit of 800",
     from: "hmi",
     needs: "gates",
-    expect: { verdict: "deny", reason: "l7.", conduit: "hmi-operates-cells", effect: TANK_SAFE },
+    expect: {
+      verdict: "deny",
+      reason: "l7.value-not-allowed",
+      conduit: "hmi-operates-cells",
+      effect: TANK_SAFE,
+    },
     act: (stage) =>
       wrongWrite(stage, { from: "hmi", conduit: "hmi-operates-cells", address: 10, value: 950 }),
   },
@@ -153,7 +163,7 @@ export const GATE_ATTACK_ROWS: readonly Row[] = [
     needs: "gates",
     expect: {
       verdict: "deny",
-      reason: "l7.",
+      reason: "l7.address-not-allowed",
       conduit: "engineering-tunes-tank",
       effect: TANK_SAFE,
     },
@@ -172,7 +182,7 @@ export const GATE_ATTACK_ROWS: readonly Row[] = [
     needs: "gates",
     expect: {
       verdict: "deny",
-      reason: "l7.",
+      reason: "l7.request-bad-protocol-id",
       conduit: "engineering-tunes-tank",
       effect: "the connection is closed",
     },

@@ -91,7 +91,7 @@ export type Verdict =
 
 export interface Expectation {
   readonly verdict: Verdict;
-  /** For a denial: the reason; `l7.` stands for any that begins so. */
+  /** For a denial, as the product must have recorded it. */
   readonly reason?: string;
   readonly fromZone?: string;
   readonly toZone?: string;
@@ -227,11 +227,8 @@ async function denialFault(expect: Expectation, stage: Stage, outcome: Outcome):
 }
 
 function isExpected(expect: Expectation, reason: string, denial: DenialSeen): boolean {
-  const sameReason = reason.endsWith(".")
-    ? denial.reason.startsWith(reason)
-    : denial.reason === reason;
   return (
-    sameReason &&
+    denial.reason === reason &&
     denial.count > 0 &&
     (expect.fromZone ?? denial.fromZone) === denial.fromZone &&
     (expect.toZone ?? denial.toZone) === denial.toZone &&
@@ -247,6 +244,7 @@ export function canEnforce(mode: Mode, needs: Needs): boolean {
 function describeExpectation(expect: Expectation): string {
   const { verdict, reason, conduit, fromZone, toZone } = expect;
   const where = conduit ?? (fromZone === undefined ? "" : `${fromZone} → ${toZone ?? "?"}`);
-  const why = reason?.endsWith(".") === true ? `${reason}*` : (reason ?? "");
-  return [verdict, why, where === "" ? "" : `(${where})`].filter((part) => part !== "").join(" ");
+  return [verdict, reason ?? "", where === "" ? "" : `(${where})`]
+    .filter((part) => part !== "")
+    .join(" ");
 }

@@ -1,5 +1,5 @@
 /** What is asked of the flow tables: the same text for the store, for a reader, and on another SQL database. */
-import { type Kysely, type RawBuilder, type SelectQueryBuilder, sql } from "kysely";
+import { type CompiledQuery, type Kysely, type RawBuilder, sql } from "kysely";
 import {
   FLOW_LIMITS,
   type FlowQuestion,
@@ -25,7 +25,10 @@ const FLOW_COLUMNS = [
 ] as const;
 
 /** A query that answers rows of this kind. */
-type Asks<Row> = SelectQueryBuilder<Tables, never, Row>;
+export interface Asks<Row> {
+  compile(): CompiledQuery<Row>;
+  execute(): Promise<Row[]>;
+}
 
 export function flowsQuery(db: Kysely<Tables>, question: FlowQuestion): Asks<FlowRow> {
   const { sinceMs, untilMs, conduit, limit, by = "minute" } = question;
@@ -41,7 +44,7 @@ export function flowsQuery(db: Kysely<Tables>, question: FlowQuestion): Asks<Flo
   if (sinceMs !== undefined) query = query.where("counts.start_ms", ">=", Math.floor(sinceMs));
   if (untilMs !== undefined) query = query.where("counts.start_ms", "<", Math.floor(untilMs));
   if (conduit !== undefined) query = query.where("flow.conduit", "=", conduit);
-  return query as unknown as Asks<FlowRow>;
+  return query;
 }
 
 export function peersQuery(db: Kysely<Tables>, { sinceMs, everyMs }: PeersQuestion): Asks<Peer> {
@@ -65,7 +68,7 @@ export function peersQuery(db: Kysely<Tables>, { sinceMs, everyMs }: PeersQuesti
     .orderBy("lastMs", "desc")
     .orderBy("counts.flow")
     .limit(FLOW_LIMITS.answerRows);
-  return query as unknown as Asks<Peer>;
+  return query;
 }
 
 function bounded(limit: number): number {

@@ -9,7 +9,7 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from "kysely";
-import { flowsQuery, peersQuery } from "./flow-queries.ts";
+import { type Asks, flowsQuery, peersQuery } from "./flow-queries.ts";
 import type { FlowAnswers } from "./flow-store.ts";
 import { MIGRATION_TABLE, refuseNewer, type Tables } from "./schema.ts";
 import { bound, openForReading, SQLITE, sqliteCode } from "./sqlite.ts";
@@ -68,12 +68,7 @@ function answersFrom(database: DatabaseSync): FlowAnswers {
   };
 }
 
-function ask<Row>(
-  database: DatabaseSync,
-  query: { compile(): { readonly sql: string; readonly parameters: readonly unknown[] } } & {
-    execute(): Promise<Row[]>;
-  },
-): Row[] {
+function ask<Row>(database: DatabaseSync, query: Asks<Row>): Row[] {
   const { sql, parameters } = query.compile();
   // The query names the columns of `Row`, so its rows have that shape.
   return database.prepare(sql).all(...bound(parameters)) as Row[];

@@ -104,7 +104,9 @@ export async function migrate(
     migrationTableName: MIGRATION_TABLE,
   });
   const { error } = await migrator.migrateToLatest();
-  if (error !== undefined) throw error;
+  if (error instanceof Error) throw error;
+  if (error !== undefined)
+    throw new Error("the flow store's tables could not be made", { cause: error });
 }
 
 /** A database of a later release is left alone: guessing at its tables could spoil it. */

@@ -213,9 +213,7 @@ class SqliteFlowStore implements FlowStore {
         : oldest.where("start_ms", "<", Math.floor(keepFromMs)).limit(this.#limits.pruneRows);
     const removed = await this.#db
       .deleteFrom(table)
-      .where(({ eb, refTuple }) =>
-        eb(refTuple("start_ms", "flow"), "in", chosen.$asTuple("start_ms", "flow")),
-      )
+      .where((eb) => eb(eb.refTuple("start_ms", "flow"), "in", chosen.$asTuple("start_ms", "flow")))
       .executeTakeFirst();
     return Number(removed.numDeletedRows);
   }
@@ -224,12 +222,17 @@ class SqliteFlowStore implements FlowStore {
     const unused = this.#db
       .selectFrom("flow")
       .select("id")
-      .where(({ not, exists, selectFrom }) =>
-        not(exists(selectFrom("flow_minute").select("flow").whereRef("flow", "=", "flow.id"))),
-      )
-      .where(({ not, exists, selectFrom }) =>
-        not(exists(selectFrom("flow_hour").select("flow").whereRef("flow", "=", "flow.id"))),
-      )
+      .where((eb) => {
+        const counted = eb
+          .selectFrom("flow_minute")
+          .select("flow")
+          .whereRef("flow", "=", "flow.id");
+        return eb.not(eb.exists(counted));
+      })
+      .where((eb) => {
+        const counted = eb.selectFrom("flow_hour").select("flow").whereRef("flow", "=", "flow.id");
+        return eb.not(eb.exists(counted));
+      })
       .limit(this.#limits.pruneRows);
     const removed = await this.#db.deleteFrom("flow").where("id", "in", unused).executeTakeFirst();
     return Number(removed.numDeletedRows);

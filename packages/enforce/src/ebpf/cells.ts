@@ -33,7 +33,7 @@ interface CandidateList {
 export function cellPages(
   members: readonly Member[],
   classes: Classes,
-): { readonly pages: readonly MapBytes[]; readonly cellMask: number } {
+): { readonly pages: readonly Uint8Array[]; readonly cellMask: number } {
   const cells = cellsOf(members, classes);
   const candidates = new Candidates();
   const ranges: Range[] = [];
@@ -42,7 +42,10 @@ export function cellPages(
     const key = cell.members.join(",");
     const known = shared.get(key);
     if (known !== undefined) return known;
-    const found = rangesOf(cell.members.flatMap((index) => members[index] ?? []), candidates);
+    const found = rangesOf(
+      cell.members.flatMap((index) => members[index] ?? []),
+      candidates,
+    );
     const span = { first: ranges.length, count: found.length };
     ranges.push(...found);
     shared.set(key, span);
@@ -51,8 +54,8 @@ export function cellPages(
   const { buckets, size } = hashed(cells);
   const words = size * 4 + ranges.length * 2 + (ranges.length % 2) * 2 + candidates.count * 4;
   if (words > WORDS_MAX) throw tooLarge(`it takes ${words} words of ${WORDS_MAX}`);
-  const image = new MapBytes(Math.ceil((words * 4) / PAGE_BYTES) * PAGE_BYTES);
-  const view = new DataView(image.bytes.buffer);
+  const image = new Uint8Array(Math.ceil((words * 4) / PAGE_BYTES) * PAGE_BYTES);
+  const view = new DataView(image.buffer);
   buckets.forEach((cell, bucket) => {
     const span = cell === undefined ? undefined : spans[cell];
     const { classes: pair, protocol } = (cell === undefined ? undefined : cells[cell]) ?? EMPTY;
@@ -67,8 +70,11 @@ export function cellPages(
     view.setUint32(at, first * 65_536 + last, true);
     view.setUint32(at + 4, (firstCandidate + list.index) * 64 + list.size, true);
   });
-  candidates.write(image.bytes, firstCandidate * 16);
-  return { pages: split(image.bytes), cellMask: size - 1 };
+  candidates.write(image, firstCandidate * 16);
+  const pages = Array.from({ length: image.length / PAGE_BYTES }, (_, index) =>
+    image.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES),
+  );
+  return { pages, cellMask: size - 1 };
 }
 
 const EMPTY = { classes: 0, protocol: 0 };
@@ -169,16 +175,6 @@ function hashed(cells: readonly Cell[]): { buckets: (number | undefined)[]; size
     if (placed) return { buckets, size };
   }
   throw tooLarge("its cells do not fit the table");
-}
-
-function split(bytes: Uint8Array): MapBytes[] {
-  const pages: MapBytes[] = [];
-  for (let offset = 0; offset < bytes.length; offset += PAGE_BYTES) {
-    const page = new MapBytes(PAGE_BYTES);
-    page.bytes.set(bytes.subarray(offset, offset + PAGE_BYTES));
-    pages.push(page);
-  }
-  return pages;
 }
 
 function tooLarge(why: string): SallyportError {

@@ -76,6 +76,7 @@ struct setting {
   __u32 table; /* 0: the slot is empty */
   __u32 generation, cell_mask, sessions_per_zone;
   __u64 timeout_ns[6]; /* by session state */
+  __u64 pages;         /* in use; for readers */
 };
 MAP(settings, ARRAY, 2, 0, __u32, struct setting);
 

@@ -8,11 +8,10 @@
  */
 import { createHash } from "node:crypto";
 import { contains, prefixesOf, SallyportError } from "@sallyport/core";
-import type { EngineZone, Grant, Leg, Point } from "@sallyport/policy/legs";
-import { REASONS } from "@sallyport/policy/legs";
+import { type EngineZone, type Grant, type Leg, type Point, REASONS } from "@sallyport/policy/legs";
 import type { LiveEntry, Lowering, Slot } from "../engine.ts";
 import { cellPages } from "./cells.ts";
-import { CANDIDATE, MapBytes, PROTOCOL, SLOT_PAGES } from "./layout.ts";
+import { CANDIDATE, MapBytes, PROTOCOL, SLOT_PAGES, toHex } from "./layout.ts";
 import { type AddressMark, classify, membersOf } from "./trie.ts";
 
 export type MapName =
@@ -92,15 +91,24 @@ export function fillSlot(lowering: Lowering, ifindexOf: IfindexOf, clock: ClockP
   const { pages, cellMask } = cellPages(members, classes);
   const known = entriesOf(lowering);
   return [
-    settings(lowering, 0, 0),
+    settings(lowering, 0, 0, 0),
     ...interfaces(lowering, ifindexOf),
     ...classes.places.map(({ mark, sourceClass, targetClass }) =>
       addressWrite(table, mark, sourceClass, targetClass),
     ),
-    ...pages.map((page, index) => pageWrite(lowering.slot, index, page)),
+    ...pages.map(
+      (page, index): MapWrite => ({
+        map: "pages",
+        key: pageKey(lowering.slot, index),
+        value: toHex(page),
+      }),
+    ),
     ...[...known.values()].map((entry) => liveWrite(table, entry, clock)),
-    ...grantRows(lowering, lowering.grants.map(({ grant }) => grant)),
-    settings(lowering, table, cellMask),
+    ...grantRows(
+      lowering,
+      lowering.grants.map(({ grant }) => grant),
+    ),
+    settings(lowering, table, cellMask, pages.length),
   ];
 }
 
@@ -174,15 +182,16 @@ export function batchText(directory: string, writes: readonly MapWrite[]): strin
   return `${lines.join("\n")}\n`;
 }
 
-function settings(lowering: Lowering, table: number, cellMask: number): MapWrite {
+function settings(lowering: Lowering, table: number, mask: number, pages: number): MapWrite {
   const { sessionsPerZone, timeoutsSeconds: seconds } = lowering.legs.limits;
-  const value = new MapBytes(64).u32(table).u32(lowering.generation).u32(cellMask);
+  const value = new MapBytes(72).u32(table).u32(lowering.generation).u32(mask);
   value.u32(sessionsPerZone);
   const { tcpOpening, tcpOpen, tcpClosing, udp, icmp } = seconds;
   // By session state: opening, answered, open, closing; then UDP and echo.
   for (const timeout of [tcpOpening, tcpOpening, tcpOpen, tcpClosing, udp, icmp]) {
     value.u64(BigInt(Math.round(timeout * 1000)) * 1_000_000n);
   }
+  value.u64(BigInt(pages));
   return { map: "settings", key: new MapBytes(4).u32(lowering.slot).hex(), value: value.hex() };
 }
 
@@ -229,20 +238,23 @@ function addressWrite(
   sourceClass: number,
   targetClass: number,
 ): MapWrite {
-  const key = new MapBytes(12).u32(32 + mark.length).u32(table).be32(mark.address);
+  const key = new MapBytes(12)
+    .u32(32 + mark.length)
+    .u32(table)
+    .be32(mark.address);
   const flags = (mark.own === true ? 1 : 0) | (mark.broadcast === true ? 2 : 0);
   const value = new MapBytes(16).u32(mark.zone ?? 0).u32(mark.ifindex ?? 0);
-  value.u16(sourceClass).u16(targetClass).u16(mark.room ?? 0).u16(flags);
+  value
+    .u16(sourceClass)
+    .u16(targetClass)
+    .u16(mark.room ?? 0)
+    .u16(flags);
   return { map: "addresses", key: key.hex(), value: value.hex() };
 }
 
-
-function pageWrite(slot: Slot, index: number, page: MapBytes): MapWrite {
-  if (index >= SLOT_PAGES) {
-    throw new SallyportError("ebpf-policy-too-large", "the policy has more cells than the program");
-  }
-  const key = new MapBytes(4).u32(slot * SLOT_PAGES + index).hex();
-  return { map: "pages", key, value: page.hex() };
+/** Where a slot's pages lie in the map. */
+export function pageKey(slot: Slot, index: number): string {
+  return new MapBytes(4).u32(slot * SLOT_PAGES + index).hex();
 }
 
 /** Of conduits with a leg at this point, and of grants. */
@@ -311,8 +323,10 @@ function opened(
   )?.egressAddress;
   return (conduit?.legs ?? []).flatMap((leg: Leg) => {
     const source = leg.redirects.length > 0 ? grant.source : egress;
-    if (leg.point !== lowering.point || leg.protocol !== protocol || source === undefined) return [];
-    const covered = contains(leg.from, source) && contains(leg.to, target) && contains(leg.ports, port);
+    if (leg.point !== lowering.point || leg.protocol !== protocol || source === undefined)
+      return [];
+    const covered =
+      contains(leg.from, source) && contains(leg.to, target) && contains(leg.ports, port);
     if (!covered) return [];
     const redirect = leg.redirects.find(
       (r) => r.slot === slot && r.address === target && r.port === port,
@@ -323,8 +337,10 @@ function opened(
     const nowhere = leg.redirects.length > 0 ? CANDIDATE.nowhere : 0;
     const candidate = new MapBytes(16).u32(id);
     candidate.u32(diode | (redirect === undefined ? nowhere : CANDIDATE.redirect));
-    candidate.be32(redirect?.listenAddress ?? 0).u16(redirect?.listenPort ?? 0).u16(0);
+    candidate
+      .be32(redirect?.listenAddress ?? 0)
+      .u16(redirect?.listenPort ?? 0)
+      .u16(0);
     return [{ key: key.hex(), candidate }];
   });
 }
-

@@ -7,8 +7,8 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { type Decoded, SallyportError } from "@sallyport/core";
 import { type PacketReason, type Point, REASONS } from "@sallyport/policy/legs";
-import type { DenialCounter, HitCounter } from "../engine.ts";
-import { PROTOCOL, toHex } from "./layout.ts";
+import type { DenialCounter, HitCounter, Slot } from "../engine.ts";
+import { toHex } from "./layout.ts";
 import type { ClockPair, MapName, MapWrite } from "./lower.ts";
 
 export interface PeerCounter {
@@ -63,7 +63,10 @@ export function readClock(): ClockPair {
   const [seconds = "", hundredths = ""] = (
     fs.readFileSync("/proc/uptime", "utf8").split(" ")[0] ?? ""
   ).split(".");
-  return { nowMs: Date.now(), bootNs: BigInt(seconds) * 1_000_000_000n + BigInt(hundredths) * 10_000_000n };
+  return {
+    nowMs: Date.now(),
+    bootNs: BigInt(seconds) * 1_000_000_000n + BigInt(hundredths) * 10_000_000n,
+  };
 }
 
 export function readHits(json: string): HitCounter[] {
@@ -131,6 +134,24 @@ export function readSessions(json: string): SessionEntry[] {
       state: STATES[value.getUint8(66)] ?? "closing",
     };
   });
+}
+
+/** The slot that a packet is judged by at that time of the boot clock. */
+export function readSelection(json: string, bootNs: bigint): Slot {
+  const value = entriesOf(json)[0]?.value;
+  if (value === undefined) return 0;
+  const pending = bootNs < value.getBigUint64(8, true);
+  return (value.getUint32(pending ? 4 : 0, true) & 1) === 1 ? 1 : 0;
+}
+
+export function readSettings(
+  json: string,
+): { readonly slot: Slot; readonly table: number; readonly pages: number }[] {
+  return entriesOf(json).map(({ key, value }) => ({
+    slot: key.getUint32(0, true) === 1 ? 1 : 0,
+    table: value.getUint32(0, true),
+    pages: Number(value.getBigUint64(64, true)),
+  }));
 }
 
 /** Entries as they would be written, to compare with what was. */
@@ -240,9 +261,3 @@ export function readSample(bytes: Uint8Array): Decoded<DenialSample> {
 function malformed(offsetBytes: number, why: string): Decoded<DenialSample> {
   return { kind: "malformed", offsetBytes, why };
 }
-
-export const PROTOCOL_NAMES: ReadonlyMap<number, keyof typeof PROTOCOL> = new Map([
-  [PROTOCOL.icmp, "icmp"],
-  [PROTOCOL.tcp, "tcp"],
-  [PROTOCOL.udp, "udp"],
-]);

@@ -1,5 +1,12 @@
 /** Prefixes and the legs that begin or end in each: which classes of addresses a policy tells apart. */
-import { type Interval, type Ipv4, type Prefix, prefixesOf, SallyportError, subtract } from "@sallyport/core";
+import {
+  type Interval,
+  type Ipv4,
+  type Prefix,
+  prefixesOf,
+  SallyportError,
+  subtract,
+} from "@sallyport/core";
 import type { Conduit, Leg, Redirect } from "@sallyport/policy/legs";
 import type { Lowering } from "../engine.ts";
 

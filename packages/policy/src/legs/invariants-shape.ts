@@ -24,10 +24,11 @@ export class Violations {
   }
 }
 
-type Fields = Readonly<Record<string, Check>>;
-
-function object(required: Fields, optional: Fields = {}): Check {
-  const names = new Set([...Object.keys(required), ...Object.keys(optional)]);
+/** A name that ends in `?` need not be there. */
+function object(fields: Readonly<Record<string, Check>>): Check {
+  const known = new Map(
+    Object.entries(fields).map(([name, check]) => [name.replace("?", ""), check]),
+  );
   return (value, path, out) => {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       out.add(path, "is not an object");
@@ -35,14 +36,11 @@ function object(required: Fields, optional: Fields = {}): Check {
     }
     const members = new Map<string, unknown>(Object.entries(value));
     for (const name of members.keys()) {
-      if (!names.has(name)) out.add(path, `has an unknown member "${name.slice(0, QUOTE_MAX)}"`);
+      if (!known.has(name)) out.add(path, `has an unknown member "${name.slice(0, QUOTE_MAX)}"`);
     }
-    for (const [name, check] of Object.entries(required)) {
+    for (const [name, check] of known) {
       if (members.has(name)) check(members.get(name), `${path}.${name}`, out);
-      else out.add(path, `has no "${name}"`);
-    }
-    for (const [name, check] of Object.entries(optional)) {
-      if (members.has(name)) check(members.get(name), `${path}.${name}`, out);
+      else if (fields[`${name}?`] === undefined) out.add(path, `has no "${name}"`);
     }
   };
 }
@@ -128,9 +126,9 @@ const moment = integer(0, Number.MAX_SAFE_INTEGER);
 const prefixLength = integer(0, 32);
 /** IFNAMSIZ is 16 with the final zero; names are also arguments of tools, so no leading dash. */
 const interfaceName = text(/^[a-z0-9][a-z0-9.-]{0,14}$/);
-const roomName = text(/^[a-z0-9][a-z0-9-]{0,62}$/);
+/** Of rooms and conduits. */
+const plainName = text(/^[a-z0-9][a-z0-9-]{0,62}$/);
 const zoneName = text(/^(dmz\/)?[a-z0-9][a-z0-9-]{0,62}$/);
-const conduitName = text(/^[a-z0-9][a-z0-9-]{0,62}$/);
 const prose = text(/^[^\p{Cc}]{0,1000}$/u);
 const point = oneOf("outer", "inner");
 const protocol = oneOf("tcp", "udp", "icmp");
@@ -142,29 +140,27 @@ const route = object({ network: address, length: prefixLength, via: address });
 const redirect = object({
   address,
   port,
-  room: roomName,
+  room: plainName,
   listenAddress: address,
   listenPort: port,
   slot: integer(0, SLOTS_MAX),
 });
 
-const modbusUnits = set(0, 255);
 const registers = set(0, 65_535);
 const register = integer(0, 65_535);
 const range = object({ first: register, last: register });
-const modbus = object(
-  {
-    protocol: oneOf("modbus"),
-    functions: list(prose, 256),
-    units: modbusUnits,
-    coils: registers,
-    discreteInputs: registers,
-    holdingRegisters: registers,
-    inputRegisters: registers,
-    writeValues: list(object({ registers: range, values: range }), SHORT_LIST_MAX),
-  },
-  { maxQuantity: integer(1, 65_536), requestsPerSecond: integer(1, 1_000_000) },
-);
+const modbus = object({
+  protocol: oneOf("modbus"),
+  functions: list(prose, 256),
+  units: set(0, 255),
+  coils: registers,
+  discreteInputs: registers,
+  holdingRegisters: registers,
+  inputRegisters: registers,
+  writeValues: list(object({ registers: range, values: range }), SHORT_LIST_MAX),
+  "maxQuantity?": integer(1, 65_536),
+  "requestsPerSecond?": integer(1, 1_000_000),
+});
 const opaque = object({ protocol: oneOf("tcp") });
 
 const l7: Check = (value, path, out) => {
@@ -174,7 +170,7 @@ const l7: Check = (value, path, out) => {
 };
 
 const listener = object({
-  room: roomName,
+  room: plainName,
   listenAddress: address,
   listenPort: port,
   egressAddress: address,
@@ -186,57 +182,53 @@ const listener = object({
   connections: object({ max: count, idleSeconds: count, connectSeconds: count }),
 });
 
-const conduit = object(
-  {
-    name: conduitName,
-    key: text(/^[a-z0-9][a-z0-9-]{0,62}#[0-9a-f]{12}$/),
-    via: oneOf("proxy", "inspect", "session", "direct", "diode"),
-    source: prose,
-    owner: prose,
-    why: prose,
-    expires: moment,
-    windows: list(
-      object({
-        days: list(integer(0, 6), 7),
-        fromMinute: integer(0, 1439),
-        toMinute: integer(1, 1440),
-        timezone,
-      }),
-      SHORT_LIST_MAX,
-    ),
-    island: oneOf("keep", "drop"),
-    system: boolean,
-    audit: boolean,
-    fromZones: list(zoneName, ZONES_MAX),
-    toZones: list(zoneName, ZONES_MAX),
-    legs: list(
-      object({
-        point,
-        from: addresses,
-        to: addresses,
-        protocol,
-        ports: set(1, 65_535),
-        replies: boolean,
-        redirects: list(redirect, REDIRECTS_MAX),
-      }),
-      LEGS_MAX,
-    ),
-    listeners: list(listener, REDIRECTS_MAX),
-  },
-  {
-    session: object({
-      people: list(prose, SHORT_LIST_MAX),
-      maxSeconds: count,
-      approvals: integer(0, 100),
-      attended: boolean,
-      localEnable: boolean,
-      device: oneOf("any", "enrolled"),
-      record: boolean,
-      mode: oneOf("read-only", "write-approved"),
-      slots: integer(1, SLOTS_MAX),
+const conduit = object({
+  name: plainName,
+  key: text(/^[a-z0-9][a-z0-9-]{0,62}#[0-9a-f]{12}$/),
+  via: oneOf("proxy", "inspect", "session", "direct", "diode"),
+  source: prose,
+  owner: prose,
+  why: prose,
+  expires: moment,
+  windows: list(
+    object({
+      days: list(integer(0, 6), 7),
+      fromMinute: integer(0, 1439),
+      toMinute: integer(1, 1440),
+      timezone,
     }),
-  },
-);
+    SHORT_LIST_MAX,
+  ),
+  island: oneOf("keep", "drop"),
+  system: boolean,
+  audit: boolean,
+  fromZones: list(zoneName, ZONES_MAX),
+  toZones: list(zoneName, ZONES_MAX),
+  legs: list(
+    object({
+      point,
+      from: addresses,
+      to: addresses,
+      protocol,
+      ports: set(1, 65_535),
+      replies: boolean,
+      redirects: list(redirect, REDIRECTS_MAX),
+    }),
+    LEGS_MAX,
+  ),
+  listeners: list(listener, REDIRECTS_MAX),
+  "session?": object({
+    people: list(prose, SHORT_LIST_MAX),
+    maxSeconds: count,
+    approvals: integer(0, 100),
+    attended: boolean,
+    localEnable: boolean,
+    device: oneOf("any", "enrolled"),
+    record: boolean,
+    mode: oneOf("read-only", "write-approved"),
+    slots: integer(1, SLOTS_MAX),
+  }),
+});
 
 export const legsShape: Check = object({
   format: oneOf(1),
@@ -264,25 +256,25 @@ export const legsShape: Check = object({
     ZONES_MAX,
   ),
   attachments: list(
-    object(
-      {
-        zone: zoneName,
-        point,
-        nic: interfaceName,
-        interface: interfaceName,
-        mode: oneOf("routed", "tap"),
-        addresses: list(prefix, SHORT_LIST_MAX),
-        routes: list(route, SHORT_LIST_MAX),
-      },
-      { vlan: integer(1, 4094) },
-    ),
+    object({
+      zone: zoneName,
+      point,
+      nic: interfaceName,
+      interface: interfaceName,
+      mode: oneOf("routed", "tap"),
+      addresses: list(prefix, SHORT_LIST_MAX),
+      routes: list(route, SHORT_LIST_MAX),
+      "vlan?": integer(1, 4094),
+    }),
     ZONES_MAX,
   ),
   rooms: list(
-    object(
-      { name: roomName, kind: oneOf("gate", "replica", "portal", "control", "service") },
-      { outer: link, inner: link },
-    ),
+    object({
+      name: plainName,
+      kind: oneOf("gate", "replica", "portal", "control", "service"),
+      "outer?": link,
+      "inner?": link,
+    }),
     ROOMS_MAX,
   ),
   transit: object({ outer: address, inner: address }),

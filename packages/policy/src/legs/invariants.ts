@@ -2,7 +2,7 @@
  * What must hold for any legs, whatever policy they came from. The enforcer checks it on what the
  * compiler gave it and approvers signed, so that a hostile compiler cannot open what no policy may.
  */
-import { formatIpv4, type Interval, type Ipv4, sizeOf } from "@sallyport/core";
+import { contains, formatIpv4, type Interval, type Ipv4, sizeOf } from "@sallyport/core";
 import { legsShape, Violations } from "./invariants-shape.ts";
 import type {
   ComponentRoom,
@@ -29,17 +29,18 @@ export function checkInvariants(legs: unknown): InvariantsAnswer {
   const places = new Places(shaped, out);
   checkAttachments(shaped, out);
   checkRooms(shaped, places, out);
-  checkNames(shaped, out);
-  const listeners = listenersOf(shaped, out);
-  const egress = egressOf(shaped, places, out);
+  const owners = ownersOf(shaped, places, out);
   const rooms = new Map(shaped.rooms.map((room) => [room.name, room]));
-  for (const conduit of shaped.conduits) {
+  for (const [at, conduit] of shaped.conduits.entries()) {
+    const { name, key } = conduit;
+    const previous = shaped.conduits[at - 1]?.name ?? "";
+    if (name <= previous) out.add(name, "does not come after the conduit before it");
+    if (!key.startsWith(`${name}#`)) out.add(name, `has the key ${key} of another name`);
     checkKind(conduit, out);
     for (const [index, leg] of conduit.legs.entries()) {
-      const path = `${conduit.name}.legs[${index}]`;
-      checkTraffic(conduit, leg, path, out);
-      checkRedirects(rooms, conduit, leg, listeners, path, out);
-      checkEnds(conduit, leg, places, egress, path, out);
+      const path = `${name}.legs[${index}]`;
+      checkRedirects(rooms, conduit, leg, owners, path, out);
+      checkEnds(conduit, leg, places, owners, path, out);
     }
   }
   return out.list.length > 0 ? { ok: false, violations: out.list } : { ok: true, legs: shaped };
@@ -76,6 +77,12 @@ class Places {
 
   zoneOf(address: Ipv4): EngineZone | undefined {
     return this.touching({ first: address, last: address }).zones[0];
+  }
+
+  /** Of a whole set, as `touching`. */
+  ends(set: readonly Interval[]): { zones: EngineZone[]; covered: boolean } {
+    const parts = set.map((interval) => this.touching(interval));
+    return { zones: parts.flatMap((p) => p.zones), covered: parts.every((p) => p.covered) };
   }
 
   /** The zones that hold a part of the interval, and whether they hold all of it. */
@@ -159,54 +166,41 @@ function checkRooms(legs: Legs, places: Places, out: Violations): void {
   }
 }
 
-function checkNames(legs: Legs, out: Violations): void {
-  let previous = "";
-  for (const { name, key } of legs.conduits) {
-    if (name <= previous) out.add(name, "does not come after the conduit before it");
-    previous = name;
-    if (!key.startsWith(`${name}#`)) out.add(name, `has the key ${key} of another name`);
-  }
-}
-
 function endpoint(address: Ipv4, port: number): string {
   return `${formatIpv4(address)}:${port}`;
 }
 
-/** By endpoint, with the conduit that owns it: one listener serves one conduit, target and slot. */
-function listenersOf(legs: Legs, out: Violations): Map<string, [Conduit, Listener]> {
-  const found = new Map<string, [Conduit, Listener]>();
-  for (const conduit of legs.conduits) {
-    for (const listener of conduit.listeners) {
-      const key = endpoint(listener.listenAddress, listener.listenPort);
-      if (found.has(key)) out.add(conduit.name, `shares the listener ${key}`);
-      found.set(key, [conduit, listener]);
-    }
-  }
-  return found;
+interface Owners {
+  /** By endpoint: one listener serves one conduit, target and slot. */
+  readonly listeners: Map<string, readonly [Conduit, Listener]>;
+  /** By address, the conduit and slot: a gate's source names them to the next engine. */
+  readonly egress: Map<Ipv4, readonly [conduit: string, slot: number]>;
 }
 
-/** Egress addresses in order, each with its only conduit and slot: they name it to the next engine. */
-function egressOf(legs: Legs, places: Places, out: Violations): Map<Ipv4, string> {
-  const owners = new Map<Ipv4, string>();
-  const names = new Map<Ipv4, string>();
-  for (const { name, listeners } of legs.conduits) {
-    for (const { egressAddress, slot, room } of listeners) {
-      const owner = `${name} ${slot}`;
-      if ((owners.get(egressAddress) ?? owner) !== owner) {
+function ownersOf(legs: Legs, places: Places, out: Violations): Owners {
+  const owners: Owners = { listeners: new Map(), egress: new Map() };
+  for (const conduit of legs.conduits) {
+    const { name } = conduit;
+    for (const listener of conduit.listeners) {
+      const { listenAddress, listenPort, egressAddress, slot, room } = listener;
+      const key = endpoint(listenAddress, listenPort);
+      if (owners.listeners.has(key)) out.add(name, `shares the listener ${key}`);
+      owners.listeners.set(key, [conduit, listener]);
+      const [owner, ownerSlot] = owners.egress.get(egressAddress) ?? [name, slot];
+      if (owner !== name || ownerSlot !== slot) {
         out.add(name, `shares the egress address ${formatIpv4(egressAddress)}`);
       }
-      owners.set(egressAddress, owner);
-      names.set(egressAddress, name);
+      owners.egress.set(egressAddress, [name, slot]);
       if (places.zoneOf(egressAddress)?.name !== `dmz/${room}`) {
         out.add(name, `${formatIpv4(egressAddress)} is not an address of ${room}`);
       }
     }
   }
-  return names;
+  return owners;
 }
 
 function checkKind(conduit: Conduit, out: Violations): void {
-  const { name, via, session, legs, listeners } = conduit;
+  const { name, via, audit, session, legs, listeners } = conduit;
   if ((via === "session") !== (session !== undefined)) {
     out.add(name, "session terms and via do not fit");
   }
@@ -220,16 +214,13 @@ function checkKind(conduit: Conduit, out: Violations): void {
     }
     if (leg.replies !== (via !== "diode")) out.add(name, "only a diode has no replies");
     if (via === "direct" && leg.redirects.length > 0) out.add(name, "is direct and has redirects");
+    if (audit && leg.redirects.length > 0) out.add(name, "is audited and handed to a gate");
+    if (leg.from.length === 0 || leg.to.length === 0) out.add(name, "has a leg without addresses");
+    if ((leg.ports.length === 0) !== (leg.protocol === "icmp")) out.add(name, "ports do not fit");
   }
   for (const { slot } of listeners) {
     if (slot > (session?.slots ?? 0)) out.add(name, `has no slot ${slot}`);
   }
-}
-
-function checkTraffic(conduit: Conduit, leg: Leg, path: string, out: Violations): void {
-  if (leg.from.length === 0 || leg.to.length === 0) out.add(path, "has no addresses");
-  if ((leg.ports.length === 0) !== (leg.protocol === "icmp")) out.add(path, "ports do not fit");
-  if (conduit.audit && leg.redirects.length > 0) out.add(path, "is audited and handed to a gate");
 }
 
 /** Each address, port and slot of a leg to a gate has its one listener, of this conduit, next door. */
@@ -237,7 +228,7 @@ function checkRedirects(
   rooms: ReadonlyMap<string, ComponentRoom>,
   conduit: Conduit,
   leg: Leg,
-  listeners: ReadonlyMap<string, [Conduit, Listener]>,
+  owners: Owners,
   path: string,
   out: Violations,
 ): void {
@@ -247,12 +238,10 @@ function checkRedirects(
   for (const redirect of leg.redirects) {
     const { address, port, room, listenAddress, listenPort, slot } = redirect;
     seen.add(`${endpoint(address, port)} ${slot}`);
-    const inside = (set: readonly Interval[], value: number): boolean =>
-      set.some(({ first, last }) => first <= value && value <= last);
-    if (!inside(leg.to, address) || !inside(leg.ports, port)) {
+    if (!contains(leg.to, address) || !contains(leg.ports, port)) {
       out.add(path, `redirects ${endpoint(address, port)}, which it does not cover`);
     }
-    const [owner, listener] = listeners.get(endpoint(listenAddress, listenPort)) ?? [];
+    const [owner, listener] = owners.listeners.get(endpoint(listenAddress, listenPort)) ?? [];
     const ours = owner === conduit && listener?.room === room && listener.slot === slot;
     const link = rooms.get(room)?.[leg.point];
     if (!ours || link?.addresses.includes(listenAddress) !== true) {
@@ -272,12 +261,12 @@ function checkEnds(
   conduit: Conduit,
   leg: Leg,
   places: Places,
-  egress: ReadonlyMap<Ipv4, string>,
+  owners: Owners,
   path: string,
   out: Violations,
 ): void {
-  const from = endsOf(leg.from, places);
-  const to = endsOf(leg.to, places);
+  const from = places.ends(leg.from);
+  const to = places.ends(leg.to);
   const forwarded = leg.redirects.length === 0;
   if (!from.covered || from.zones.some((zone) => zone.point !== leg.point)) {
     out.add(path, `has sources that are in no zone at ${leg.point}`);
@@ -302,7 +291,7 @@ function checkEnds(
   if (!kinds(from.zones, ["dmz"])) return;
   for (const { first, last } of leg.from) {
     for (let address = first; address <= last && address - first <= EGRESS_SCAN_MAX; address++) {
-      if ((egress.get(address) ?? conduit.name) !== conduit.name) {
+      if ((owners.egress.get(address)?.[0] ?? conduit.name) !== conduit.name) {
         out.add(path, `uses ${formatIpv4(address)}, the egress address of another conduit`);
       }
     }
@@ -311,11 +300,3 @@ function checkEnds(
 
 /** A component's addresses on one link are counted in hundreds. */
 const EGRESS_SCAN_MAX = 65_536;
-
-function endsOf(
-  set: readonly Interval[],
-  places: Places,
-): { zones: EngineZone[]; covered: boolean } {
-  const parts = set.map((interval) => places.touching(interval));
-  return { zones: parts.flatMap((p) => p.zones), covered: parts.every((p) => p.covered) };
-}

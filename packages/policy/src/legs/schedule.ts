@@ -135,15 +135,17 @@ function changeNear(timezone: string, wall: number): number {
   return high;
 }
 
+/** What `longOffset` prints: `GMT`, `GMT+05:45`, and `GMT-01:14:40` where a zone once had such. */
+const OFFSET = /^GMT(?:([+-])(\d\d):(\d\d)(?::(\d\d))?)?$/;
+
 /** Milliseconds that clocks in the zone are ahead of UTC at this moment. */
 function offsetAt(timezone: string, moment: number): number {
-  const fields: Record<string, number> = {};
-  for (const part of formatter(timezone).formatToParts(moment)) {
-    fields[part.type] = Number(part.value);
-  }
-  const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = fields;
-  const wall = Date.UTC(year, month - 1, day, hour, minute, second);
-  return wall - Math.floor(moment / 1000) * 1000;
+  const parts = formatter(timezone).formatToParts(moment);
+  const text = parts.find((part) => part.type === "timeZoneName")?.value ?? "";
+  const [, sign, hours, minutes, seconds] = OFFSET.exec(text) ?? [];
+  const [h, m, s] = [hours, minutes, seconds].map((digits) => Number(digits ?? 0));
+  const size = ((h ?? 0) * 60 + (m ?? 0)) * MINUTE_MS + (s ?? 0) * 1000;
+  return sign === "-" ? -size : size;
 }
 
 /** Asking Intl is slow and the answers never change, so both are kept; each memory is bounded. */
@@ -155,18 +157,12 @@ const formatters = new Map<string, Intl.DateTimeFormat>();
 function formatter(timezone: string): Intl.DateTimeFormat {
   const known = formatters.get(timezone);
   if (known !== undefined) return known;
-  const made = new Intl.DateTimeFormat("en-US", {
+  const options = {
     timeZone: timezone,
-    calendar: "gregory",
+    timeZoneName: "longOffset",
     numberingSystem: "latn",
-    hourCycle: "h23",
-    year: "numeric",
-    month: "numeric",
-    day: "numeric",
-    hour: "numeric",
-    minute: "numeric",
-    second: "numeric",
-  });
+  } as const;
+  const made = new Intl.DateTimeFormat("en-US", options);
   if (formatters.size >= FORMATTERS_MAX) formatters.clear();
   formatters.set(timezone, made);
   return made;

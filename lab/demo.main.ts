@@ -84,7 +84,11 @@ async function main(): Promise<number> {
 function installMissing(): string | undefined {
   const found = (program: string): boolean =>
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].some((at) => fs.existsSync(path.join(at, program)));
-  const packages = new Set(Object.keys(PROGRAMS).filter((name) => !found(name)).map((name) => PROGRAMS[name] ?? name));
+  const packages = new Set(
+    Object.keys(PROGRAMS)
+      .filter((name) => !found(name))
+      .map((name) => PROGRAMS[name] ?? name),
+  );
   const python = spawnSync("/usr/bin/python3", ["-c", "import pymodbus"]);
   if (python.status !== 0) packages.add("python3-pymodbus");
   if (packages.size === 0) return undefined;
@@ -92,7 +96,10 @@ function installMissing(): string | undefined {
   const by = `apt-get install -y ${list}`;
   if (options["no-install"]) return `Missing: ${list}. Install with: sudo ${by}`;
   say(`This machine lacks ${list}. Installing from Debian: ${by}`);
-  for (const args of [["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", ...packages]]) {
+  for (const args of [
+    ["update", "-q"],
+    ["install", "-y", "-q", "--no-install-recommends", ...packages],
+  ]) {
     const done = spawnSync("apt-get", args, { stdio: ["ignore", "ignore", "inherit"] });
     if (done.status !== 0) return `apt-get ${args[0]} failed. Install by hand: sudo ${by}`;
   }
@@ -106,8 +113,14 @@ function enterUserNamespace(): number {
   const tryIt = spawnSync("unshare", [...unshare, "mount", "-t", "tmpfs", "tmpfs", "/run"]);
   if (tryIt.status !== 0) {
     say("Neither root nor user namespaces here: the plant runs on loopback ports.");
-    say("What a gate checks is enforced; packets, zones and routes are not. For all of it: sudo npm start");
-    const done = spawnSync(process.execPath, [path.join(import.meta.dirname, "loopback.main.ts"), ...process.argv.slice(2)], { stdio: "inherit" });
+    say(
+      "What a gate checks is enforced; packets, zones and routes are not. For all of it: sudo npm start",
+    );
+    const done = spawnSync(
+      process.execPath,
+      [path.join(import.meta.dirname, "loopback.main.ts"), ...process.argv.slice(2)],
+      { stdio: "inherit" },
+    );
     return done.status ?? EXIT.failed;
   }
   const root = fs.mkdtempSync("/tmp/sallyport-");
@@ -137,7 +150,9 @@ async function demo(mode: Mode): Promise<number> {
   const instance = instanceNamed(INSTANCE);
   const running = demoPid();
   if (running !== undefined) {
-    say(`The demo is running already (process ${running}). Stop it with Ctrl-C there, or look at it: sallyport status --instance ${INSTANCE}`);
+    say(
+      `The demo is running already (process ${running}). Stop it with Ctrl-C there, or look at it: sallyport status --instance ${INSTANCE}`,
+    );
     return EXIT.failed;
   }
   await cleanLeftovers();
@@ -145,7 +160,9 @@ async function demo(mode: Mode): Promise<number> {
   fs.writeFileSync(pidFile(), String(process.pid));
   let site: Site | undefined;
   try {
-    say(`Building the plant (${mode === "kernel" ? "root: rooms, nftables outside, eBPF inside" : "degraded: one rule engine, one uid"}) …`);
+    say(
+      `Building the plant (${mode === "kernel" ? "root: rooms, nftables outside, eBPF inside" : "degraded: one rule engine, one uid"}) …`,
+    );
     site = await buildSite({ name: INSTANCE, mode });
     const { plant, product, policy } = site;
     const results = await playStory(product, plant, showRow, { policy });
@@ -193,7 +210,9 @@ function showRow(row: RowResult): void {
     return;
   }
   const mark = row.ok ? "ok  " : row.enforced ? "FAIL" : "--  ";
-  say(`${mark} ${row.what}${row.ok ? `: ${row.expected}` : `: expected ${row.expected}; seen ${row.seen}`}`);
+  say(
+    `${mark} ${row.what}${row.ok ? `: ${row.expected}` : `: expected ${row.expected}; seen ${row.seen}`}`,
+  );
 }
 
 /** The table expected / seen, and the exit code that it deserves. */
@@ -222,22 +241,42 @@ function conclude(results: readonly RowResult[]): number {
 async function live(plant: Plant): Promise<void> {
   const instance = instanceNamed(INSTANCE);
   const polls = [
-    new Poller(plant, "hmi", { address: "10.41.0.10", port: 502 }, { area: "input", address: 0, count: 1 }, { intervalMs: 1000, seconds: 86_400, reconnect: true }),
-    new Poller(plant, "erp", { address: "10.41.0.10", port: 502 }, { area: "input", address: 0, count: 4 }, { intervalMs: 2000, seconds: 86_400, reconnect: true }),
+    new Poller(
+      plant,
+      "hmi",
+      { address: "10.41.0.10", port: 502 },
+      { area: "input", address: 0, count: 1 },
+      { intervalMs: 1000, seconds: 86_400, reconnect: true },
+    ),
+    new Poller(
+      plant,
+      "erp",
+      { address: "10.41.0.10", port: 502 },
+      { area: "input", address: 0, count: 4 },
+      { intervalMs: 2000, seconds: 86_400, reconnect: true },
+    ),
   ];
   const reader = new EventReader(eventsDir(instance));
   let recent: string[] = [];
   try {
     while (!interrupted) {
       const status = await ask(instance.name, { type: "status" });
-      const news = reader.poll().filter((event) => "reason" in event).map(denialLine);
+      const news = reader
+        .poll()
+        .filter((event) => "reason" in event)
+        .map(denialLine);
       recent = [...recent, ...news].slice(-8);
       const level = polls[0]?.goodSince(0)?.values?.[0];
-      if (options.json) process.stdout.write(`${JSON.stringify({ type: "status", ...fields(status) })}\n`);
+      if (options.json)
+        process.stdout.write(`${JSON.stringify({ type: "status", ...fields(status) })}\n`);
       else {
         process.stdout.write(`\u001b[2J\u001b[H${statusText(status)}\n`);
-        process.stdout.write(`tank level as the HMI sees it: ${level ?? "no answer"}\n\nlast denials:\n${recent.join("\n")}\n`);
-        process.stdout.write(`\nTry: node packages/sallyport/bin/sallyport.mjs status --instance ${INSTANCE}\nStop: Ctrl-C (removes everything it made)\n`);
+        process.stdout.write(
+          `tank level as the HMI sees it: ${level ?? "no answer"}\n\nlast denials:\n${recent.join("\n")}\n`,
+        );
+        process.stdout.write(
+          `\nTry: node packages/sallyport/bin/sallyport.mjs status --instance ${INSTANCE}\nStop: Ctrl-C (removes everything it made)\n`,
+        );
       }
       for (let waited = 0; waited < REFRESH_MS && !interrupted; waited += 100) await sleep(100);
     }

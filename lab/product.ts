@@ -36,7 +36,9 @@ export class Product implements GatewayPort {
 
   async egressAddress(conduit: string): Promise<string | undefined> {
     const legs = fields(await ask(this.#instance.name, { type: "running" }))["legs"];
-    const found = (legs as unknown as Legs | undefined)?.conduits.find(({ name }) => name === conduit);
+    const found = (legs as unknown as Legs | undefined)?.conduits.find(
+      ({ name }) => name === conduit,
+    );
     const egress = found?.listeners[0]?.egressAddress;
     return egress === undefined ? undefined : formatIpv4(egress);
   }
@@ -87,14 +89,22 @@ export class Product implements GatewayPort {
 
   async status(): Promise<GatewayState> {
     const status = fields(await ask(this.#instance.name, { type: "status" }));
-    return { generation: Number(status["generation"] ?? 0), pending: status["pending"] !== undefined };
+    return {
+      generation: Number(status["generation"] ?? 0),
+      pending: status["pending"] !== undefined,
+    };
   }
 
   async detachProgram(nic: string): Promise<{ repair(): Promise<void> }> {
+    // The enforcer seeks drift every few seconds; it just did, so it will not hide what happens now.
+    await ask(this.#instance.name, { type: "drift" });
     const netns = `${this.#instance.netnsPrefix}-inner`;
     const done = await run(["tc", "qdisc", "del", "dev", nic, "clsact"], { netns });
     if (done.code !== 0) {
-      throw new SallyportError("lab-tool-failed", `tc could not detach the program: ${done.stderr}`);
+      throw new SallyportError(
+        "lab-tool-failed",
+        `tc could not detach the program: ${done.stderr}`,
+      );
     }
     return {
       repair: async () => {

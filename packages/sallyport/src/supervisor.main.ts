@@ -21,7 +21,8 @@ const UIDS_PER_INSTANCE = 256;
 
 const [name = "main", codeFrom = "", hostNetns = "/proc/self/ns/net"] = process.argv.slice(2);
 const instance = instanceNamed(name);
-const rootless = fs.readFileSync("/proc/self/uid_map", "utf8").trim().split(/\s+/)[2] !== "4294967295";
+const rootless =
+  fs.readFileSync("/proc/self/uid_map", "utf8").trim().split(/\s+/)[2] !== "4294967295";
 fs.mkdirSync(instance.runDir, { recursive: true });
 fs.writeFileSync(path.join(instance.runDir, "supervisor.pid"), String(process.pid));
 const events = new EventLog(eventsDir(instance), "supervisor");
@@ -116,7 +117,11 @@ function startGate(room: string, netns: string): Worker {
   return new Worker(
     {
       name: room,
-      command: caged({ netns, ...(uid === undefined ? {} : { uid }) }, [node, ...flags, main("gate")]),
+      command: caged({ netns, ...(uid === undefined ? {} : { uid }) }, [
+        node,
+        ...flags,
+        main("gate"),
+      ]),
       outputFile: path.join(eventsDir(instance), `${room}.ndjson`),
     },
     events,
@@ -147,8 +152,28 @@ function startWatch(stand: RoomsStand): Worker {
   );
 }
 
+/** Reads all events, writes only its own directory, and has no network at all. */
+function startJournal(): Worker {
+  const directory = path.join(instance.stateDir, "flows");
+  const uid = uidOf("journal");
+  fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
+  if (uid !== undefined) fs.chownSync(directory, uid, uid);
+  const command = [node, ...flags, main("journal"), eventsDir(instance), directory];
+  return new Worker(
+    {
+      name: "journal",
+      command: ["unshare", "--net", "--", ...caged(uid === undefined ? {} : { uid }, command)],
+      outputFile: path.join(eventsDir(instance), "journal.ndjson"),
+    },
+    events,
+    () => undefined,
+  );
+}
+
+const journal = startJournal();
+
 setInterval(() => {
-  for (const room of [...gates.keys(), "watch"]) {
+  for (const room of [...gates.keys(), "watch", "journal"]) {
     const file = path.join(eventsDir(instance), `${room}.ndjson`);
     const size = fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
     if (size > OUTPUT_MAX_BYTES) fs.truncateSync(file);
@@ -158,7 +183,12 @@ setInterval(() => {
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.on(signal, () => {
     // The rooms and their rules stay: `sallyport down` is what removes them.
-    for (const worker of [...gates.values(), enforcer, ...(watch === undefined ? [] : [watch])]) {
+    for (const worker of [
+      ...gates.values(),
+      enforcer,
+      journal,
+      ...(watch === undefined ? [] : [watch]),
+    ]) {
       worker.stop();
     }
     events.append(Date.now(), "supervisor-stopped", { signal });

@@ -1,0 +1,32 @@
+/**
+ * The journal: reads what every process wrote of its decisions and keeps the counts. It has a uid of its own, no
+ * network, and nothing to write to but its directory; no packet depends on it.
+ */
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openFlowStore } from "@sallyport/store";
+import { Journal } from "./journal.ts";
+import { flowsFile } from "./journal-place.ts";
+
+const POLL_MS = 1000;
+const PRUNE_EVERY_MS = 60_000;
+
+const [eventsDirectory = "", directory = ""] = process.argv.slice(2);
+
+function tell(type: string, fields: object): void {
+  process.stdout.write(`${JSON.stringify({ at: new Date().toISOString(), type, ...fields })}\n`);
+}
+
+const { store, damaged } = await openFlowStore(flowsFile(directory));
+if (damaged !== undefined) tell("journal-damaged", { damaged });
+const journal = new Journal(store, eventsDirectory, (news) => tell(news.type, news));
+let pruneAt = 0;
+for (;;) {
+  const more = await journal.turn();
+  if (Date.now() >= pruneAt) {
+    // One step; when it was a full one the next follows after the next turn.
+    const removed = await store.prune(Date.now());
+    pruneAt = removed > 0 ? 0 : Date.now() + PRUNE_EVERY_MS;
+  }
+  if (!more) await sleep(POLL_MS);
+}

@@ -107,6 +107,21 @@ test("text and CSV name zones, assets, services and policy lines", () => {
   assert.equal(csv.split("\r\n").length, result.rows.length + 2);
 });
 
+test("the box's own and broadcast addresses are in no row, whatever a leg covers", () => {
+  const whole = [{ first: HOST.pressPlc - 10, last: HOST.pressPlc + 245 }];
+  const legs = demoLegs();
+  const zones = legs.zones.map((zone) =>
+    zone.name === "cell-b" ? { ...zone, addresses: whole } : zone,
+  );
+  const ping = legs.conduits.find((conduit) => conduit.name === "ping-press");
+  assert.ok(ping !== undefined);
+  const conduits = [{ ...ping, legs: ping.legs.map((leg) => ({ ...leg, to: whole })) }];
+  assert.deepEqual(
+    matrix({ ...legs, zones, conduits }, NOW).rows.map((row) => row.to),
+    [{ first: HOST.pressPlc - 8, last: HOST.pressPlc + 244 }],
+  );
+});
+
 test("a closed plant says so", () => {
   const legs = demoLegs([]);
   assert.match(formatMatrix(legs, matrix(legs, NOW)), /nothing is open/);

@@ -120,6 +120,35 @@ test("a zone's interface is where it is attached, a component's is its own link"
   refuses({ ...legs, zones: wider }, /dmz\/portal: is not what its room's link holds/);
 });
 
+test("the room's addresses on a NIC and on transit are known as the box's own", () => {
+  const legs = demoLegs();
+  const less = (address: string): Legs => ({
+    ...legs,
+    own: legs.own.filter((a) => a !== ip(address)),
+  });
+  refuses(less("10.42.0.1"), /cell-b: 10.42.0.1 is not among the own addresses/);
+  refuses(less("10.31.0.1"), /transit: 10.31.0.1 is not an own address/);
+});
+
+test("no room is there twice", () => {
+  const legs = demoLegs();
+  refuses(
+    { ...legs, rooms: [...legs.rooms, { name: "portal", kind: "portal" }] },
+    /portal: is there twice/,
+  );
+});
+
+test("a listener serves no slot that the session terms do not have", () => {
+  const listeners = conduit("vendor-services-press").listeners.map((l) => ({
+    ...l,
+    slot: l.slot + 2,
+  }));
+  refuses(
+    changed("vendor-services-press", (each) => ({ ...each, listeners })),
+    /has no slot 3/,
+  );
+});
+
 test("a portal has no link to inner", () => {
   const legs = demoLegs();
   const rooms = legs.rooms.map((room) =>

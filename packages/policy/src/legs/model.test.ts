@@ -470,6 +470,16 @@ test("a grant opens its person's row to its slot, and its gate's row behind it, 
   assert.equal(said(outer.send("vendor0", dial)), "deny grant-expired");
 });
 
+test("each grant is handed to the listener of its own slot", () => {
+  for (const slot of [0, 1]) {
+    const bench = new Bench("outer", demoLegs(), { grants: [{ ...GRANT, slot }] });
+    bench.send("vendor0", tcp(HOST.vendorPc, HOST.pressPlc));
+    const answer = { sourcePort: 5001 + slot, destinationPort: 40_000, flags: syn | ack };
+    const back = tcp(ip("10.30.0.30"), HOST.vendorPc, answer);
+    assert.equal(said(bench.send("gate-vendor", back)), "allow session", `slot ${slot}`);
+  }
+});
+
 test("an ended, revoked or forgotten grant cuts its live session with its own reason", () => {
   const dial = tcp(HOST.vendorPc, HOST.pressPlc);
   const ending = { ...GRANT, notAfter: NOW + 1000 };

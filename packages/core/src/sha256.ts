@@ -3,10 +3,12 @@
  * things (policy bytes, a conduit's legs); nothing secret goes through it, and signatures don't.
  */
 
+// Words are signed here, as JavaScript's bit operators have them; sums wrap the same way.
+
 /** §4.2.2: first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
-const K = new Uint32Array(64);
+const K = new Int32Array(64);
 /** §5.3.3: the same of the square roots of the first 8 primes. */
-const INITIAL = new Uint32Array(8);
+const INITIAL = new Int32Array(8);
 for (let candidate = 2, count = 0; count < 64; candidate++) {
   if (!isPrime(candidate)) continue;
   K[count] = fraction(Math.cbrt(candidate));
@@ -30,7 +32,7 @@ const BLOCK_BYTES = 64;
 /** Lower-case hex of the digest. Messages up to 2^53 bits. */
 export function sha256Hex(message: Uint8Array): string {
   const state = INITIAL.slice();
-  const schedule = new Uint32Array(64);
+  const schedule = new Int32Array(64);
   const whole = message.length - (message.length % BLOCK_BYTES);
   for (let offset = 0; offset < whole; offset += BLOCK_BYTES) {
     compress(state, schedule, message, offset);
@@ -46,7 +48,9 @@ export function sha256Hex(message: Uint8Array): string {
   for (let offset = 0; offset < tail.length; offset += BLOCK_BYTES) {
     compress(state, schedule, tail, offset);
   }
-  return Array.from(state, (word) => word.toString(16).padStart(8, "0")).join("");
+  let hex = "";
+  for (const word of state) hex += ((word >>> 0) + 2 ** 32).toString(16).slice(1);
+  return hex;
 }
 
 /** SHA-256 of a text's UTF-8 bytes. */
@@ -59,17 +63,26 @@ function rotate(word: number, bits: number): number {
 }
 
 /** §6.2.2, one block. `?? 0` never happens: every index is inside its array. */
-function compress(state: Uint32Array, w: Uint32Array, bytes: Uint8Array, offset: number): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, BLOCK_BYTES);
-  for (let t = 0; t < 16; t++) w[t] = view.getUint32(t * 4);
+function compress(state: Int32Array, w: Int32Array, bytes: Uint8Array, offset: number): void {
+  for (let t = 0, at = offset; t < 16; t++, at += 4) {
+    const high = ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16);
+    w[t] = high | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0);
+  }
   for (let t = 16; t < 64; t++) {
     const w15 = w[t - 15] ?? 0;
     const w2 = w[t - 2] ?? 0;
     const s0 = rotate(w15, 7) ^ rotate(w15, 18) ^ (w15 >>> 3);
     const s1 = rotate(w2, 17) ^ rotate(w2, 19) ^ (w2 >>> 10);
-    w[t] = (w[t - 16] ?? 0) + s0 + (w[t - 7] ?? 0) + s1;
+    w[t] = ((w[t - 16] ?? 0) + s0 + (w[t - 7] ?? 0) + s1) | 0;
   }
-  let [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = state;
+  let a = state[0] ?? 0;
+  let b = state[1] ?? 0;
+  let c = state[2] ?? 0;
+  let d = state[3] ?? 0;
+  let e = state[4] ?? 0;
+  let f = state[5] ?? 0;
+  let g = state[6] ?? 0;
+  let h = state[7] ?? 0;
   for (let t = 0; t < 64; t++) {
     const big1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25);
     const t1 = (h + big1 + ((e & f) ^ (~e & g)) + (K[t] ?? 0) + (w[t] ?? 0)) | 0;
@@ -84,6 +97,12 @@ function compress(state: Uint32Array, w: Uint32Array, bytes: Uint8Array, offset:
     b = a;
     a = (t1 + t2) | 0;
   }
-  const worked = [a, b, c, d, e, f, g, h];
-  for (let i = 0; i < 8; i++) state[i] = (state[i] ?? 0) + (worked[i] ?? 0);
+  state[0] = ((state[0] ?? 0) + a) | 0;
+  state[1] = ((state[1] ?? 0) + b) | 0;
+  state[2] = ((state[2] ?? 0) + c) | 0;
+  state[3] = ((state[3] ?? 0) + d) | 0;
+  state[4] = ((state[4] ?? 0) + e) | 0;
+  state[5] = ((state[5] ?? 0) + f) | 0;
+  state[6] = ((state[6] ?? 0) + g) | 0;
+  state[7] = ((state[7] ?? 0) + h) | 0;
 }

@@ -85,6 +85,7 @@ export const CODES = {
   "unused-name": "note",
   "never-crosses": "warning",
   "l7-unreachable": "warning",
+  "not-all-shown": "note",
 } as const;
 
 export type Code = keyof typeof CODES;

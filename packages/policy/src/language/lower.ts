@@ -1,10 +1,4 @@
-import {
-  canonicalJson,
-  type Interval,
-  type Json,
-  normalize,
-  sha256HexOfText,
-} from "@sallyport/core";
+import { type Interval, normalize, sha256HexOfText } from "@sallyport/core";
 import type { Conduit, Leg, Listener, Protocol, Redirect } from "../legs/types.ts";
 import { type Allocation, type ListenerNeed, slotsOf } from "./allocate.ts";
 import { LISTENERS_PER_CONDUIT } from "./limits.ts";
@@ -49,8 +43,9 @@ export function lowerConduit(
     conduit.gate === undefined
       ? { legs: plainLegs(conduit, allocation, network), listeners: [] }
       : gateLegs(conduit, needs, allocation, network);
-  // Legs are plain JSON by their definition: numbers, strings, booleans, lists, records.
-  const digest = sha256HexOfText(canonicalJson(parts.legs as unknown as Json));
+  // Canonical JSON (RFC 8785), by the engine's own fast writer: every object in legs is made with its
+  // members in the order of their names. A test compares the two.
+  const digest = sha256HexOfText(JSON.stringify(parts.legs));
   const { via, owner, why, expires, windows, island, system, audit } = conduit;
   const source = lineOf(conduit.place);
   const zoneNames = (end: End): string[] => end.zones.map((zone) => zone.name).sort(compareText);
@@ -77,10 +72,10 @@ function plainLegs(conduit: ResolvedConduit, allocation: Allocation, network: Ne
   const legs: Leg[] = [];
   for (const protocol of ["tcp", "udp"] as const) {
     const ports = portsOf(services, protocol);
-    if (ports.length > 0) legs.push({ point, from, to, protocol, ports, replies, redirects: [] });
+    if (ports.length > 0) legs.push({ from, point, ports, protocol, redirects: [], replies, to });
   }
   if (services.some((service) => service.icmp)) {
-    legs.push({ point, from, to, protocol: "icmp", ports: [], replies, redirects: [] });
+    legs.push({ from, point, ports: [], protocol: "icmp", redirects: [], replies, to });
   }
   return legs;
 }
@@ -100,14 +95,14 @@ function gateLegs(
   for (const need of needs) {
     const { target, port, slot, asset } = need;
     const listenPort = allocation.listenPort(need);
-    redirects.push({ address: target, port, room, listenAddress, listenPort, slot });
+    redirects.push({ address: target, listenAddress, listenPort, port, room, slot });
     const egressAddress = allocation.egress(conduit, slot);
     const dialled = { targetAddress: target, targetPort: port, asset, slot, l7, connections };
     listeners.push({ room, listenAddress, listenPort, egressAddress, ...dialled });
   }
   const to = addressesOf(conduit.to, conduit, "last", allocation, network);
   const protocol = "tcp" as const;
-  const rest = { to, protocol, ports: portsOf(conduit.services, protocol), replies: true };
+  const ports = portsOf(conduit.services, protocol);
   const from = addressesOf(conduit.from, conduit, "first", allocation, network);
   const egress: Interval[] = [];
   for (let slot = 0; slot < slotsOf(conduit); slot++) {
@@ -115,8 +110,16 @@ function gateLegs(
     egress.push({ first: address, last: address });
   }
   const legs = [
-    { point: firstPoint, from, ...rest, redirects },
-    { point: lastPoint, from: normalize(egress), ...rest, redirects: [] },
+    { from, point: firstPoint, ports, protocol, redirects, replies: true, to },
+    {
+      from: normalize(egress),
+      point: lastPoint,
+      ports,
+      protocol,
+      redirects: [],
+      replies: true,
+      to,
+    },
   ];
   return { legs, listeners };
 }

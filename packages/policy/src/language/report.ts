@@ -57,6 +57,7 @@ export class Reporter {
   readonly #found: Found[] = [];
   readonly #seen = new Set<string>();
   #errors = 0;
+  #shownErrors = 0;
   #suppressed = 0;
 
   report(code: Code, place: Place, message: string, hint?: string): void {
@@ -65,10 +66,12 @@ export class Reporter {
     const identity = `${code}\n${place.file.name}\n${place.offset}\n${message}`;
     // The same mistake seen twice, through an alias or by two checks, is told once.
     if (this.#seen.has(identity)) return;
-    if (this.#found.length >= DIAGNOSTICS) {
+    // Each kind on its own, so that lints never crowd out what keeps the policy from compiling.
+    if ((isError ? this.#shownErrors : this.#found.length - this.#shownErrors) >= DIAGNOSTICS) {
       this.#suppressed++;
       return;
     }
+    if (isError) this.#shownErrors++;
     this.#seen.add(identity);
     this.#found.push({ code, place, message, hint });
   }
@@ -94,11 +97,12 @@ export class Reporter {
     );
     const last = all.at(-1);
     if (last !== undefined && this.#suppressed > 0) {
+      const message = `${this.#suppressed} more are not shown`;
       all.push({
         ...last,
-        code: "policy-too-complex",
-        severity: this.#errors > 0 ? "error" : "note",
-        message: `${this.#suppressed} more are not shown`,
+        code: "not-all-shown",
+        severity: "note",
+        message,
         hint: "fix these first",
       });
     }

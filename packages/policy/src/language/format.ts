@@ -1,0 +1,57 @@
+import { SallyportError } from "@sallyport/core";
+import { Lexer, parseDocument } from "yaml";
+import { tooDeepAt } from "./nesting.ts";
+import { SourceFile } from "./report.ts";
+
+/** Long texts are folded and long flow mappings broken here. */
+const LINE_WIDTH = 100;
+
+/**
+ * A policy file in its usual form: two spaces, one form of quotes, lines up to 100 characters. Keeps
+ * comments, blank lines and the order of everything, and never changes what the file means. Throws
+ * `policy-syntax` or `policy-too-deep` for a text that is not YAML of ours.
+ */
+export function formatPolicy(text: string): string {
+  const file = new SourceFile("policy", text);
+  const deep = tooDeepAt(text);
+  if (deep !== undefined) {
+    throw new SallyportError("policy-too-deep", `line ${file.position(deep).line} nests too deep`);
+  }
+  const options = {
+    version: "1.2",
+    schema: "core",
+    uniqueKeys: false,
+    prettyErrors: false,
+  } as const;
+  const document = parseDocument(text, options);
+  const error = document.errors[0] ?? document.warnings[0];
+  if (error !== undefined) {
+    const { line, column } = file.position(error.pos[0]);
+    throw new SallyportError("policy-syntax", `line ${line}, column ${column}: ${error.message}`, {
+      hint: "sallyport policy validate shows every mistake",
+    });
+  }
+  const formatted = document.toString({
+    indent: 2,
+    lineWidth: LINE_WIDTH,
+    singleQuote: false,
+    flowCollectionPadding: true,
+  });
+  return tightLists(formatted);
+}
+
+/** `[ 1, 2 ]` to `[1, 2]`, while mappings keep their blanks; the lexer knows brackets from text. */
+function tightLists(text: string): string {
+  let out = "";
+  let previous = "";
+  for (const token of new Lexer().lex(text)) {
+    // Marks of the lexer for document, flow end, scalar and BOM are not in the text.
+    if (token === "\u0002" || token === "\u0018" || token === "\u001f" || token === "\ufeff")
+      continue;
+    if (previous === "[" && token === " ") continue;
+    if (token === "]" && previous === " " && out.endsWith(" ")) out = out.slice(0, -1);
+    out += token;
+    previous = token;
+  }
+  return out;
+}

@@ -67,7 +67,7 @@ export class EventReader {
       const value: unknown = JSON.parse(line);
       const event = eventOf(value);
       if (event !== undefined) {
-        events.push({ ...event, process: name.replace(/\.ndjson$/, "") });
+        events.push({ ...event, at: event.at, type: event.type, process: name.replace(/\.ndjson$/, "") });
         return;
       }
     } catch {
@@ -81,7 +81,7 @@ export class EventReader {
  * The event with its time and ends under the stream's names: a gate tells milliseconds, its peer and its
  * asset. What has no time of its own is older than all that has.
  */
-function eventOf(value: unknown): Omit<StoredEvent, "process"> | undefined {
+function eventOf(value: unknown): { at: string; type: string } | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const fields: Record<string, unknown> = Object.fromEntries(Object.entries(value));
   const { type, at, atMs, minuteMs, peer, asset, pdu } = fields;

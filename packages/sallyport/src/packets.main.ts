@@ -3,7 +3,6 @@
  * samples), keeps each packet in a ring of pcap files and tells each refusal as an event. It has a uid of its own, no network and no
  * capability: it reads what attackers wrote.
  */
-import fs from "node:fs";
 import net from "node:net";
 import { createInterface } from "node:readline";
 import { readSample } from "@sallyport/enforce/samples";
@@ -47,11 +46,9 @@ read(4, fromSample);
 
 function read(descriptor: number, decode: (atMs: number, bytes: Uint8Array) => Refused | undefined): void {
   const reader = new PcapReader();
-  const stream = fs.fstatSync(descriptor).isSocket()
-    ? new net.Socket({ fd: descriptor })
-    : fs.createReadStream("", { fd: descriptor });
-  stream.on("data", (chunk) => {
-    if (typeof chunk === "string") return;
+  // A pipe to a child is a socket pair.
+  const stream = new net.Socket({ fd: descriptor });
+  stream.on("data", (chunk: Buffer) => {
     for (const record of reader.push(chunk)) {
       const refused = decode(record.atMs, record.bytes);
       if (refused === undefined) continue;

@@ -229,19 +229,33 @@ function modbusOf(invocation: Invocation): ModbusQuestion | undefined {
   const text = invocation.text("modbus");
   if (text === undefined) return undefined;
   const match = MODBUS.exec(text);
-  if (match === null) {
-    throw new SallyportError("usage", `"${text}" is not a Modbus request`, {
+  const request = match === null ? undefined : requestOf(match);
+  if (request === undefined) {
+    throw new SallyportError("usage", `"${text}" is not a Modbus request that can be asked about`, {
       hint: "for example read-holding-registers:0+10 or write-single-register:40=7",
     });
   }
-  const [, name = "", address = "0", quantity, values] = match;
-  return {
-    function: name,
-    unit: Number(invocation.text("unit") ?? 1),
-    address: Number(address),
-    quantity: Number(quantity ?? values?.split(",").length ?? 1),
-    ...(values === undefined ? {} : { values: values.split(",").map(Number) }),
-  } as ModbusQuestion;
+  return { unit: Number(invocation.text("unit") ?? 1), request };
+}
+
+function requestOf([, name = "", at = "0", count = "1", data = "0"]: RegExpExecArray): ModbusQuestion["request"] | undefined {
+  const address = Number(at);
+  const values = data.split(",").map(Number);
+  switch (name) {
+    case "read-coils":
+    case "read-discrete-inputs":
+    case "read-holding-registers":
+    case "read-input-registers":
+      return { function: name, address, quantity: Number(count) };
+    case "write-single-coil":
+    case "write-single-register":
+      return { function: name, address, value: values[0] ?? 0 };
+    case "write-multiple-coils":
+    case "write-multiple-registers":
+      return { function: name, address, values };
+    default:
+      return undefined;
+  }
 }
 
 function named(invocation: Invocation): string {

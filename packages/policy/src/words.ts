@@ -21,12 +21,12 @@ export class Words {
     }
   }
 
-  /** `tank-plc`, `cell-a` for all of it, else `cell-a/10.41.0.7`. */
+  /** `tank-plc`, `cell-a` for a whole range of it, else `cell-a/10.41.0.7`. */
   addresses(interval: Interval): string {
     const { first, last } = interval;
     const single = first === last;
     const known = single ? this.#names.get(first) : undefined;
-    const zone = known ?? this.#zones.get(`${first} ${last}`);
+    const zone = single ? known : this.#zones.get(`${first} ${last}`);
     if (zone !== undefined) return zone;
     const where = this.zoneOf(first);
     const text = rangeText(interval);

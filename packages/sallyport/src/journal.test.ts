@@ -36,8 +36,10 @@ async function withJournal(use: (bench: Bench) => Promise<void>): Promise<void> 
   }
 }
 
+type Untimed<Event> = Event extends unknown ? Omit<Event, "at"> : never;
+
 /** As the enforcer and the watch write: the type and fields of one event. */
-function tell(log: EventLog, atMs: number, event: Omit<EngineEvent, "at">): void {
+function tell(log: EventLog, atMs: number, event: Untimed<EngineEvent>): void {
   const { type, ...fields } = event;
   log.append(atMs, type, fields);
 }

@@ -1,7 +1,10 @@
 import { SallyportError } from "@sallyport/core";
+import type { FlowQuestion, FlowRow } from "@sallyport/store";
 import { EventReader, type StoredEvent } from "../event-reader.ts";
 import { eventsDir, instanceNamed } from "../instance.ts";
+import { askFlows } from "../journal-place.ts";
 import { type Command, EXIT, type Invocation } from "./command.ts";
+import { durationSeconds } from "./grant-commands.ts";
 import { table } from "./table.ts";
 
 const FOLLOW_MS = 500;
@@ -39,34 +42,62 @@ export const denials: Command = {
 export const flows: Command = {
   name: "flows",
   args: "",
-  help: "Accepted and refused flows by conduit, peers, function and minute.",
+  help: "Accepted and refused flows by conduit, peers, function and minute, newest first.",
   flags: {
     conduit: { type: "string", value: "NAME", help: "only this conduit" },
+    since: { type: "string", value: "TIME", help: "only the last 30m, 2h, … (default: all)" },
+    hours: { type: "boolean", help: "by hour instead of by minute; hours are kept for 400 days" },
     last: { type: "string", value: "N", help: `how many (default ${SHOWN_DEFAULT})` },
   },
   async run(invocation) {
-    const reader = new EventReader(eventsDir(instanceNamed(invocation.instance)));
-    const events = reader
-      .poll()
-      .filter((event) => event.type === "flow-minute" || event.type === "pdu-minute")
-      .filter((event) => matches(event, "conduit", invocation.text("conduit")))
-      .slice(-count(invocation));
-    const rows = events.map((event) => [
-      event.at.slice(0, 16),
-      word(event, "conduit"),
-      `${word(event, "source")} → ${word(event, "destination")}`,
-      word(event, "function"),
-      word(event, "accepted"),
-      word(event, "refused"),
-    ]);
-    if (invocation.json) for (const event of events) invocation.result(event, "");
-    else {
-      const head = ["minute (UTC)", "conduit", "from → to", "function", "accepted", "refused"];
-      invocation.result(undefined, rows.length === 0 ? "No flows yet." : table(head, rows));
-    }
+    const rows = askFlows(instanceNamed(invocation.instance), (answers) =>
+      answers.flows(questionOf(invocation)),
+    );
+    if (invocation.json) for (const row of rows ?? []) invocation.result(jsonRow(row), "");
+    else if (rows === undefined) invocation.result(undefined, NO_STORE);
+    else invocation.result(undefined, flowsText(rows));
     return EXIT.ok;
   },
 };
+
+const NO_STORE =
+  "No flows are recorded yet: the journal writes them a few seconds after the gateway's first start (sallyport up).";
+
+function questionOf(invocation: Invocation): FlowQuestion {
+  const conduit = invocation.text("conduit");
+  const since = invocation.text("since");
+  return {
+    limit: count(invocation),
+    by: invocation.flag("hours") ? "hour" : "minute",
+    ...(conduit === undefined ? {} : { conduit }),
+    ...(since === undefined ? {} : { sinceMs: Date.now() - durationSeconds(since) * 1000 }),
+  };
+}
+
+function jsonRow({ startMs, ...row }: FlowRow): object {
+  return { at: new Date(startMs).toISOString(), ...row };
+}
+
+function flowsText(rows: readonly FlowRow[]): string {
+  if (rows.length === 0) return "No such flows are recorded.";
+  const cells = rows.map((row) => [
+    new Date(row.startMs).toISOString().slice(0, 16).replace("T", " "),
+    row.point,
+    row.conduit || "-",
+    `${end(row.source, row.sourceZone)} → ${end(row.destination, row.destinationZone)}`,
+    [row.protocol, row.port === 0 ? "" : String(row.port), row.function].filter(Boolean).join(" "),
+    String(row.accepted),
+    row.sampled > 0 ? `${row.sampled} sampled` : String(row.refused),
+    row.reason,
+  ]);
+  const head = ["from (UTC)", "at", "conduit", "from → to", "what", "passed", "refused", "why"];
+  return table(head, cells);
+}
+
+/** The kernel counts refusals by zone: then the zone is all that is known of an end. */
+function end(address: string, zone: string): string {
+  return address || zone || "no zone";
+}
 
 function matches(event: StoredEvent, field: string, wanted: string | undefined): boolean {
   return wanted === undefined || event[field] === wanted;
@@ -77,7 +108,10 @@ export function count(invocation: Invocation): number {
   if (text === undefined) return SHOWN_DEFAULT;
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1 || value > SHOWN_MAX) {
-    throw new SallyportError("usage", `--last takes a number from 1 to ${SHOWN_MAX}, not "${text}"`);
+    throw new SallyportError(
+      "usage",
+      `--last takes a number from 1 to ${SHOWN_MAX}, not "${text}"`,
+    );
   }
   return value;
 }

@@ -17,7 +17,6 @@ const rooms = new RoomSet({ name, runDir, stateDir, netnsPrefix }, engines, host
 const guardCommand = [process.execPath, kit, name, runDir, stateDir, netnsPrefix, host];
 const enforcement = await Enforcement.open({
   rooms,
-  engines,
   clock: () => Date.now(),
   guardCommand,
 });

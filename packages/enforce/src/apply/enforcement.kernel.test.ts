@@ -45,7 +45,7 @@ async function plant(): Promise<{
   const { name, runDir, stateDir, netnsPrefix } = site.instance;
   const guardCommand = [process.execPath, kit, name, runDir, stateDir, netnsPrefix, site.hostNetns];
   const clock = { now: Date.UTC(2026, 10, 22, 12, 0) };
-  const open = () => Enforcement.open({ rooms, engines, clock: () => clock.now, guardCommand });
+  const open = () => Enforcement.open({ rooms, clock: () => clock.now, guardCommand });
   return { site, rooms, engines, clock, open };
 }
 
@@ -260,7 +260,7 @@ test("drift that could open is found and undone", { skip }, async () => {
   const found = (await enforcement.repair()).map(({ what }) => what);
   assert.ok(found.includes("inner: guard: has 5: from all lookup main"), found.join("\n"));
   assert.ok(found.includes("inner: net/ipv4/conf/all/rp_filter is 0, not 1"), found.join("\n"));
-  assert.ok(found.includes("outer: the engine's rules are not what was loaded"), found.join("\n"));
+  assert.ok(found.includes("outer: rules differ from what was loaded"), found.join("\n"));
   assert.deepEqual(await enforcement.drift(), []);
 });
 

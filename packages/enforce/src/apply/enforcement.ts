@@ -3,8 +3,8 @@
  * grants, drift. Everything runs one after the other; the caller holds the instance's lock.
  */
 import { spawn } from "node:child_process";
-import path from "node:path";
 import { mkdir } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Json, SallyportError } from "@sallyport/core";
 import {
   checkInvariants,
@@ -12,18 +12,19 @@ import {
   type Legs,
   livenessOf,
   nextChange,
+  type Point,
 } from "@sallyport/policy/legs";
-import type { DenialCounter, HitCounter, LiveEntry, Slot } from "../engine.ts";
-import { POINTS } from "../rooms/plan.ts";
-import type { Engines, RoomSet, Tripwire } from "../rooms/room-set.ts";
+import type { DenialCounter, HitCounter, LiveEntry, Lowering, Slot } from "../engine.ts";
 import { standingRooms } from "../rooms/instance.ts";
-import { GrantBook, type GrantRequest } from "./grants.ts";
-import { arm, armedChange, type Armed, claim, disarm, monotonicMs, takeBack } from "./guard.ts";
+import { POINTS } from "../rooms/plan.ts";
+import type { RoomSet, Tripwire } from "../rooms/room-set.ts";
+import type { Engine } from "./engine-port.ts";
+import { GrantBook, type GrantRequest, type HeldGrant, type Terms } from "./grants.ts";
+import { type Armed, arm, armedChange, claim, disarm, monotonicMs, takeBack } from "./guard.ts";
 import { type Generation, State } from "./state.ts";
 
 export interface EnforcementOptions {
   readonly rooms: RoomSet;
-  readonly engines: Engines;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   /** Program and arguments of the guard's main; it must print a line once it stands. */
@@ -46,9 +47,15 @@ export interface Difference {
 
 export interface Counters {
   readonly generation: number | null;
-  readonly hits: readonly (HitCounter & { readonly point: string; readonly name: string })[];
+  readonly hits: readonly (HitCounter & { readonly point: Point; readonly name: string })[];
   readonly denials: readonly (DenialCounter & { readonly name: string })[];
   readonly tripwires: readonly Tripwire[];
+}
+
+export interface Named {
+  readonly id: number;
+  readonly name: string;
+  readonly source: string;
 }
 
 /** A policy that is in a slot of both engines. */
@@ -69,12 +76,13 @@ const GUARD_LATE_MS = 2000;
 export class Enforcement {
   private readonly options: EnforcementOptions;
   private readonly stateDir: string;
+  private readonly grants: GrantBook;
   private state: State;
   private confirmed: Loaded | undefined;
   private pending: Loaded | undefined;
-  private readonly grants: GrantBook;
   private timeTrusted = true;
-  private readonly expected = new Map<string, string>();
+  /** The engines' own digests of what they were given last. */
+  private readonly expected = new Map<Point, string>();
   private queue: Promise<unknown> = Promise.resolve();
 
   private constructor(options: EnforcementOptions, state: State, grants: GrantBook) {
@@ -85,13 +93,9 @@ export class Enforcement {
   }
 
   static async open(options: EnforcementOptions): Promise<Enforcement> {
-    const { instance } = options.rooms;
-    await mkdir(instance.runDir, { recursive: true });
-    const [state, grants] = [
-      await State.load(instance.stateDir),
-      await GrantBook.load(instance.runDir),
-    ];
-    return new Enforcement(options, state, grants);
+    const { runDir, stateDir } = options.rooms.instance;
+    await mkdir(runDir, { recursive: true });
+    return new Enforcement(options, await State.load(stateDir), await GrantBook.load(runDir));
   }
 
   /**
@@ -100,63 +104,56 @@ export class Enforcement {
    */
   boot(): Promise<{ readonly generation: number | null }> {
     return this.inTurn(async () => {
-      const { rooms, engines } = this.options;
+      const { rooms } = this.options;
       const armed = await armedChange(this.stateDir);
-      if (armed !== undefined) await takeBack(this.stateDir, armed, engines, rooms);
+      if (armed !== undefined) await takeBack(this.stateDir, armed, rooms);
       this.state = await State.load(this.stateDir);
       const { pending, confirmed } = this.state;
       if (pending !== undefined) await this.state.setState(pending.number, "rolled-back");
-      const standing = await standingRooms(rooms.instance);
       if (confirmed === undefined) {
-        if (standing.length > 0) await rooms.down();
+        await rooms.down();
         return { generation: null };
       }
       const legs = await this.state.legsOf(confirmed);
-      let slot: Slot = confirmed.slot;
-      if (await this.standsWhole(legs, standing)) {
-        await rooms.repair(legs);
-        // The slot in force is never written: the fresh copy goes into the other one.
-        slot = slot === 0 ? 1 : 0;
+      if (await this.standsWhole(legs, confirmed.slot)) {
+        await this.reload(confirmed, legs);
       } else {
         await rooms.down();
         await this.grants.forget();
         await rooms.up(legs);
+        this.confirmed = await this.loadSlot(confirmed, legs);
+        await this.selectConfirmed(confirmed.slot);
       }
-      await this.state.setSlot(confirmed.number, slot);
-      this.confirmed = await this.loadSlot({ ...confirmed, slot }, legs);
-      await this.selectConfirmed(slot);
       return { generation: confirmed.number };
     });
   }
 
   /** Loads a policy beside the one in force and makes it active until confirmed or taken back. */
   apply(
-    request: ApplyRequest,
+    { legs, policy, approvals, approvalIds }: ApplyRequest,
     { confirmWithinSeconds }: { readonly confirmWithinSeconds: number },
   ): Promise<{ readonly generation: number }> {
     return this.inTurn(async () => {
-      const { legs } = request;
       const checked = checkInvariants(legs);
       if (!checked.ok) {
-        const message = `the legs break ${checked.violations.length} invariants: ${JSON.stringify(checked.violations.slice(0, 5))}`;
-        throw new SallyportError("invariant-violated", message);
+        const some = checked.violations.slice(0, 5).map((violation) => JSON.stringify(violation));
+        throw new SallyportError("invariant-violated", `the legs break: ${some.join("; ")}`);
       }
       if (this.pending !== undefined) {
         const message = `generation ${this.pending.generation.number} is not confirmed yet`;
         const hint = "confirm it or roll it back first";
         throw new SallyportError("change-pending", message, { hint });
       }
-      await this.state.useApprovals(request.approvalIds);
-      const slot: Slot = this.confirmed?.generation.slot === 0 ? 1 : 0;
-      const generation = await this.state.begin(legs, request.policy, request.approvals, {
-        slot,
-        now: this.options.clock(),
-      });
+      await this.state.useApprovals(approvalIds);
+      const previous = this.confirmed?.generation;
+      const slot = other(previous?.slot ?? 1);
+      const now = this.options.clock();
+      const generation = await this.state.begin(legs, policy, approvals, { slot, now });
       const armed: Armed = {
         format: 1,
         generation: generation.number,
-        previous: this.confirmed?.generation.number ?? null,
-        previousSlot: slot === 0 ? 1 : 0,
+        previous: previous?.number ?? null,
+        previousSlot: other(slot),
         deadlineMs: monotonicMs() + confirmWithinSeconds * 1000,
       };
       try {
@@ -172,11 +169,12 @@ export class Enforcement {
   /** The pending generation is the one that boots from now on; what it no longer has is removed. */
   confirm(number: number): Promise<void> {
     return this.inTurn(async () => {
+      const armed = await this.armedAs(number);
       const { pending, confirmed } = this;
-      const armed = await armedChange(this.stateDir);
-      if (pending?.generation.number !== number || armed === undefined) throw notPending(number);
-      if (armed.deadlineMs - monotonicMs() < CONFIRM_MARGIN_MS) throw notPending(number);
-      if (!(await claim(this.stateDir, "confirming"))) throw notPending(number);
+      const late = armed.deadlineMs - monotonicMs() < CONFIRM_MARGIN_MS;
+      if (late || pending === undefined || !(await claim(this.stateDir, "confirming"))) {
+        throw notPending(number);
+      }
       await this.selectConfirmed(pending.generation.slot);
       await this.state.setState(number, "confirmed");
       await disarm(this.stateDir);
@@ -190,9 +188,7 @@ export class Enforcement {
   /** Takes the pending generation back now. */
   rollback(number: number): Promise<void> {
     return this.inTurn(async () => {
-      const armed = await armedChange(this.stateDir);
-      if (this.pending?.generation.number !== number || armed === undefined)
-        throw notPending(number);
+      const armed = await this.armedAs(number);
       if (!(await claim(this.stateDir, "taken"))) throw notPending(number);
       await this.undo(armed);
     });
@@ -205,50 +201,49 @@ export class Enforcement {
   reschedule(): Promise<number | null> {
     return this.inTurn(async () => {
       const now = this.options.clock();
-      const moments: number[] = [];
+      let next: number | null = null;
       for (const loaded of this.loaded()) {
         const entries = this.entries(loaded.legs, now);
         const changed = [...entries].filter(
-          ([key, entry]) => !sameLive(loaded.live.get(key), entry),
+          ([key, entry]) => JSON.stringify(entry) !== JSON.stringify(loaded.live.get(key)),
         );
         for (const [key, entry] of changed) loaded.live.set(key, entry);
-        await this.setLive(
-          changed.map(([, entry]) => entry),
-          [loaded.generation.slot],
-          now,
-        );
+        const grants = this.rows(loaded.legs, now).map(({ entry }) => entry);
+        const all = [...changed.map(([, entry]) => entry), ...grants];
+        if (all.length > 0) {
+          await this.both((engine, point) => engine.setLive(this.lowering(loaded, point), all));
+        }
         for (const conduit of loaded.legs.conduits) {
-          const next = nextChange(conduit, now);
-          if (next !== null) moments.push(next);
+          const change = nextChange(conduit, now);
+          if (change !== null && (next === null || change < next)) next = change;
         }
       }
-      await this.updateGrants(now);
-      return moments.length === 0 ? null : Math.min(...moments);
+      await this.rememberRules();
+      return next;
     });
   }
 
-  /** While the clock can't be trusted no window and no grant is open; what is open stays so until its end. */
-  trustTime(trusted: boolean): Promise<void> {
-    return this.inTurn(() => {
+  /** While the clock can't be trusted, no window and no grant is opened, and those open are shut. */
+  async trustTime(trusted: boolean): Promise<void> {
+    await this.inTurn(() => {
       this.timeTrusted = trusted;
       return Promise.resolve();
-    }).then(async () => {
-      await this.reschedule();
     });
+    await this.reschedule();
   }
 
   /** Cuts a zone off but for what is marked `island: keep`; switching it off is an opening act. */
   async setIsland(zone: string, on: boolean): Promise<void> {
     await this.inTurn(async () => {
-      const legs = this.confirmed?.legs;
-      const known = legs?.conduits.some(
-        (c) => c.fromZones.includes(zone) || c.toZones.includes(zone),
-      );
-      const declared = legs?.attachments.some((attachment) => attachment.zone === zone);
-      if (known !== true && declared !== true) {
+      const { conduits = [], attachments = [] } = this.legs() ?? {};
+      const known = [
+        ...attachments.map((attachment) => attachment.zone),
+        ...conduits.flatMap(({ fromZones, toZones }) => [...fromZones, ...toZones]),
+      ];
+      if (!known.includes(zone)) {
         throw new SallyportError("unknown-zone", `the running policy has no zone ${zone}`);
       }
-      const others = this.state.islands.filter((other) => other !== zone);
+      const others = this.state.islands.filter((name) => name !== zone);
       await this.state.setIslands(on ? [...others, zone] : others);
     });
     await this.reschedule();
@@ -266,20 +261,16 @@ export class Enforcement {
       }
       const now = this.options.clock();
       const grant = this.grants.place(request, confirmed.legs, now);
-      const id = await this.state.takeNumber();
-      const stale = this.grants.endedIn(grant, now);
-      await this.grants.add({ grant, id });
-      const row = {
-        grant,
-        entry: this.grants.entry({ grant, id }, confirmed.legs, now, this.terms()),
-      };
-      const slots = this.loaded().map(({ generation }) => generation.slot);
+      for (const ended of this.grants.endedIn(grant, now)) await this.dropGrant(ended);
+      const held = { grant, id: await this.state.takeNumber() };
+      await this.grants.add(held);
       try {
-        for (const old of stale) await this.dropGrant(old.grant.id, slots);
-        const { engines } = this.options;
-        await Promise.all(POINTS.map((p) => engines[p].addGrant(row, slots, confirmed.legs, now)));
+        for (const loaded of this.loaded()) {
+          const row = { grant, entry: this.grants.entry(held, loaded.legs, now, this.terms()) };
+          await this.both((engine, point) => engine.addGrant(this.lowering(loaded, point), row));
+        }
       } catch (cause) {
-        await this.dropGrant(grant.id, slots);
+        await this.dropGrant(held);
         throw cause;
       }
       await this.rememberRules();
@@ -289,13 +280,10 @@ export class Enforcement {
 
   revokeGrant(id: string): Promise<void> {
     return this.inTurn(async () => {
-      if (this.grants.find(id) === undefined) {
+      const held = this.grants.find(id);
+      if (held === undefined)
         throw new SallyportError("no-such-grant", `no grant ${id} is in force`);
-      }
-      await this.dropGrant(
-        id,
-        this.loaded().map(({ generation }) => generation.slot),
-      );
+      await this.dropGrant(held);
       await this.rememberRules();
     });
   }
@@ -309,48 +297,37 @@ export class Enforcement {
     return this.inTurn(() => this.findDrift());
   }
 
-  /** Reloads what could open; answers what it found. */
+  /** Reloads what could open, in the other slot so that sessions live on; answers what it found. */
   repair(): Promise<Difference[]> {
     return this.inTurn(async () => {
       const found = await this.findDrift();
       const { confirmed, pending } = this;
-      if (confirmed === undefined || pending !== undefined || !found.some(({ opens }) => opens))
-        return found;
-      const { engines, rooms } = this.options;
-      await rooms.repair(confirmed.legs);
-      for (const point of POINTS) {
-        await engines[point].install(confirmed.legs);
-        const room = rooms.interfaces(confirmed.legs, point);
-        await engines[point].attach(room);
-      }
-      const slot: Slot = confirmed.generation.slot === 0 ? 1 : 0;
-      await this.state.setSlot(confirmed.generation.number, slot);
-      this.confirmed = await this.loadSlot({ ...confirmed.generation, slot }, confirmed.legs);
-      await this.selectConfirmed(slot);
+      const needed = found.some(({ opens }) => opens);
+      if (needed && pending !== undefined) await this.takeBackPending();
+      if (needed && confirmed !== undefined)
+        await this.reload(confirmed.generation, confirmed.legs);
       return found;
     });
   }
 
   counters(): Promise<Counters> {
     return this.inTurn(async () => {
-      const { engines, rooms } = this.options;
-      const names = new Map(this.grants.all().map(({ grant, id }) => [id, grant.id]));
-      for (const { legs } of this.loaded()) {
-        for (const { key, name } of legs.conduits) names.set(this.state.idOf(key), name);
-      }
-      const nameOf = (id: number): string => names.get(id) ?? "";
-      const found = await Promise.all(
-        POINTS.map(async (point) => ({ point, ...(await engines[point].counters()) })),
-      );
+      const names = new Map(this.numbers().map(({ id, name }) => [id, name]));
+      const name = (id: number): string => names.get(id) ?? "";
+      const legs = this.legs();
+      const found = await this.both(async (engine, point) => ({
+        point,
+        ...(await engine.counters()),
+      }));
       return {
-        generation: (this.pending ?? this.confirmed)?.generation.number ?? null,
+        generation: this.loaded().at(-1)?.generation.number ?? null,
         hits: found.flatMap(({ point, hits }) =>
-          hits.map((hit) => ({ ...hit, point, name: nameOf(hit.id) })),
+          hits.map((hit) => ({ ...hit, point, name: name(hit.id) })),
         ),
         denials: found.flatMap(({ denials }) =>
-          denials.map((denial) => ({ ...denial, name: nameOf(denial.id) })),
+          denials.map((denial) => ({ ...denial, name: name(denial.id) })),
         ),
-        tripwires: this.confirmed === undefined ? [] : await rooms.tripwire(this.confirmed.legs),
+        tripwires: legs === undefined ? [] : await this.options.rooms.tripwire(legs),
       };
     });
   }
@@ -366,15 +343,18 @@ export class Enforcement {
     return { confirmed, pending, islands, timeTrusted: this.timeTrusted };
   }
 
-  /** Number, name and source line of every conduit and grant that the kernels may name. */
-  numbers(): readonly { readonly id: number; readonly name: string; readonly source: string }[] {
+  /** Name and source line of every number that the kernels may say. */
+  numbers(): readonly Named[] {
     const conduits = this.loaded().flatMap(({ legs }) =>
       legs.conduits.map(({ key, name, source }) => ({ id: this.state.idOf(key), name, source })),
     );
-    const grants = this.grants.all().map(({ grant, id }) => ({ id, name: grant.id, source: "" }));
-    return [...conduits, ...grants];
+    return [
+      ...conduits,
+      ...this.grants.all().map(({ grant, id }) => ({ id, name: grant.id, source: "" })),
+    ];
   }
 
+  /** Of the generation that is active, confirmed or not. */
   legs(): Legs | undefined {
     return (this.pending ?? this.confirmed)?.legs;
   }
@@ -391,9 +371,9 @@ export class Enforcement {
   }
 
   private async activate(generation: Generation, legs: Legs, armed: Armed): Promise<void> {
-    const { rooms, engines } = this.options;
+    const { rooms, guardCommand } = this.options;
     await arm(this.stateDir, armed);
-    await startGuard(this.options.guardCommand);
+    await startGuard(guardCommand);
     if (this.confirmed === undefined) {
       await rooms.down();
       await rooms.up(legs);
@@ -405,53 +385,49 @@ export class Enforcement {
     if (forMs <= 0) throw notPending(generation.number);
     const selection = { confirmed: armed.previousSlot, pending: { slot: generation.slot, forMs } };
     // Inner first: what a half-made change opens there still has to pass outer.
-    await engines.inner.select(selection);
-    await engines.outer.select(selection);
+    await rooms.engines.inner.select(selection);
+    await rooms.engines.outer.select(selection);
     this.pending = loaded;
     await this.rememberRules();
   }
 
+  /** The confirmed generation once more, in the slot that is not in force. */
+  private async reload(generation: Generation, legs: Legs): Promise<void> {
+    const { rooms } = this.options;
+    await rooms.repair(legs);
+    const moved = { ...generation, slot: other(generation.slot) };
+    this.confirmed = await this.loadSlot(moved, legs);
+    await this.selectConfirmed(moved.slot);
+    await this.state.setSlot(moved.number, moved.slot);
+  }
+
   private async loadSlot(generation: Generation, legs: Legs): Promise<Loaded> {
-    const now = this.options.clock();
-    const live = this.entries(legs, now);
-    const { number, slot } = generation;
-    const grants = this.grants.list(now).map((held) => ({
-      grant: held.grant,
-      entry: this.grants.entry(held, legs, now, this.terms()),
-    }));
-    await Promise.all(
-      POINTS.map((point) =>
-        this.options.engines[point].load({
-          legs,
-          point,
-          slot,
-          generation: number,
-          now,
-          conduits: live,
-          grants,
-        }),
-      ),
-    );
-    return { generation, legs, live };
+    const loaded = { generation, legs, live: this.entries(legs, this.options.clock()) };
+    await this.both((engine, point) => engine.load(this.lowering(loaded, point)));
+    return loaded;
   }
 
   private async selectConfirmed(slot: Slot): Promise<void> {
-    const { engines } = this.options;
+    const { engines } = this.options.rooms;
     await engines.inner.select({ confirmed: slot });
     await engines.outer.select({ confirmed: slot });
-    for (const point of POINTS) {
-      const { slot: inForce } = await engines[point].readBack();
-      if (inForce !== slot)
-        throw new SallyportError("slot-not-selected", `${point} kept its old slot`);
-    }
+    await this.both(async (engine, point) => {
+      if ((await engine.readBack()).slot === slot) return;
+      throw new SallyportError("slot-not-selected", `${point} kept its old slot`);
+    });
     await this.rememberRules();
   }
 
   private async undo(armed: Armed): Promise<void> {
-    await takeBack(this.stateDir, armed, this.options.engines, this.options.rooms);
+    await takeBack(this.stateDir, armed, this.options.rooms);
     this.pending = undefined;
     await this.state.setState(armed.generation, "rolled-back");
     await this.rememberRules();
+  }
+
+  private async takeBackPending(): Promise<void> {
+    const armed = await armedChange(this.stateDir);
+    if (armed !== undefined) await this.undo(armed);
   }
 
   /** Whether the guard, or its deadline, ended the pending change since the last call. */
@@ -459,114 +435,120 @@ export class Enforcement {
     if (this.pending === undefined) return;
     const { number } = this.pending.generation;
     const armed = await armedChange(this.stateDir);
-    if (armed !== undefined && monotonicMs() < armed.deadlineMs + GUARD_LATE_MS) {
-      if (monotonicMs() < armed.deadlineMs) return;
-      await new Promise((resolve) => setTimeout(resolve, GUARD_LATE_MS));
+    if (armed !== undefined) {
+      const leftMs = armed.deadlineMs - monotonicMs();
+      if (leftMs > 0) return;
+      if (leftMs > -GUARD_LATE_MS) await sleep(GUARD_LATE_MS);
+      await this.takeBackPending();
     }
-    await this.state.seeRolledBack();
-    const late = await armedChange(this.stateDir);
-    if (late !== undefined)
-      await takeBack(this.stateDir, late, this.options.engines, this.options.rooms);
     this.pending = undefined;
     await this.state.setState(number, "rolled-back");
     await this.rememberRules();
+  }
+
+  private async armedAs(number: number): Promise<Armed> {
+    const armed = await armedChange(this.stateDir);
+    if (this.pending?.generation.number === number && armed?.generation === number) return armed;
+    throw notPending(number);
+  }
+
+  private lowering({ legs, generation, live }: Loaded, point: Point): Lowering {
+    const now = this.options.clock();
+    const { slot, number } = generation;
+    const grants = this.rows(legs, now);
+    return { legs, point, slot, generation: number, now, conduits: live, grants };
+  }
+
+  private rows(legs: Legs, now: number): Lowering["grants"] {
+    return this.grants.all().map((held) => ({
+      grant: held.grant,
+      entry: this.grants.entry(held, legs, now, this.terms()),
+    }));
   }
 
   private entries(legs: Legs, now: number): Map<string, LiveEntry> {
     const { islands, timeTrusted } = this.terms();
     return new Map(
       legs.conduits.map((conduit) => {
+        const { key, audit } = conduit;
         const diode = conduit.legs.some(({ replies }) => !replies);
         const liveness = livenessOf(conduit, now, islands, timeTrusted);
-        return [
-          conduit.key,
-          { id: this.state.idOf(conduit.key), liveness, audit: conduit.audit, diode },
-        ];
+        return [key, { id: this.state.idOf(key), liveness, audit, diode }];
       }),
     );
   }
 
-  private terms(): { readonly islands: ReadonlySet<string>; readonly timeTrusted: boolean } {
+  private terms(): Terms {
     return { islands: new Set(this.state.islands), timeTrusted: this.timeTrusted };
   }
 
-  private async setLive(
-    entries: readonly LiveEntry[],
-    slots: readonly Slot[],
-    now: number,
-  ): Promise<void> {
-    if (entries.length === 0) return;
-    const { engines } = this.options;
-    await Promise.all(POINTS.map((point) => engines[point].setLive(entries, slots, now)));
-  }
-
-  private async updateGrants(now: number): Promise<void> {
-    for (const { generation, legs } of this.loaded()) {
-      const entries = this.grants
-        .list(now)
-        .map((held) => this.grants.entry(held, legs, now, this.terms()));
-      await this.setLive(entries, [generation.slot], now);
+  private async dropGrant(held: HeldGrant): Promise<void> {
+    await this.grants.remove(held.grant.id);
+    const now = this.options.clock();
+    for (const loaded of this.loaded()) {
+      const { grant } = held;
+      const row = { grant, entry: this.grants.entry(held, loaded.legs, now, this.terms()) };
+      await this.both((engine, point) => engine.removeGrant(this.lowering(loaded, point), row));
     }
-  }
-
-  private async dropGrant(id: string, slots: readonly Slot[]): Promise<void> {
-    const held = this.grants.find(id);
-    const legs = this.legs();
-    if (held === undefined || legs === undefined) return;
-    await this.grants.remove(id);
-    const entry = this.grants.entry(held, legs, this.options.clock(), this.terms());
-    const row = { grant: held.grant, entry };
-    const { engines } = this.options;
-    await Promise.all(POINTS.map((point) => engines[point].removeGrant(row, slots, legs)));
   }
 
   private async findDrift(): Promise<Difference[]> {
     const { confirmed, pending } = this;
     if (confirmed === undefined) return [];
-    const { engines, rooms } = this.options;
+    const { rooms } = this.options;
     // While a change waits, links of two generations stand: only the rules are compared.
     const lines = pending === undefined ? await rooms.check(confirmed.legs) : [];
-    const out = lines.map((what) => ({ what, opens: !what.includes(": lacks link") }));
-    for (const point of POINTS) {
-      const found = await engines[point].readBack().catch(() => undefined);
-      if (found?.digest !== this.expected.get(point)) {
-        out.push({ what: `${point}: the engine's rules are not what was loaded`, opens: true });
-      }
-      if (
-        pending === undefined &&
-        found !== undefined &&
-        found.slot !== confirmed.generation.slot
-      ) {
-        out.push({ what: `${point}: slot ${found.slot} is in force`, opens: true });
-      }
-      const wanted = found?.interfaces === undefined ? [] : rooms.interfaces(confirmed.legs, point);
-      for (const dev of wanted.filter((name) => found?.interfaces?.includes(name) === false)) {
-        out.push({ what: `${point}: the engine is not on ${dev}`, opens: true });
-      }
-    }
-    return out;
+    const engines = await this.both(async (engine, point) => {
+      const found = await engine.readBack().catch(() => undefined);
+      if (found === undefined) return [`${point}: the engine cannot be read`];
+      const wanted = found.interfaces === undefined ? [] : rooms.interfaces(confirmed.legs, point);
+      const bare = wanted.filter((name) => found.interfaces?.includes(name) === false);
+      const wrong = pending === undefined && found.slot !== confirmed.generation.slot;
+      return [
+        ...(found.digest === this.expected.get(point)
+          ? []
+          : [`${point}: rules differ from what was loaded`]),
+        ...(wrong ? [`${point}: slot ${found.slot} is in force`] : []),
+        ...bare.map((name) => `${point}: the engine is not on ${name}`),
+      ];
+    });
+    const all = [...lines, ...engines.flat()];
+    return all.map((what) => ({
+      what,
+      opens: !what.includes(": lacks ") || what.includes("guard"),
+    }));
   }
 
   private async rememberRules(): Promise<void> {
-    for (const point of POINTS) {
-      if (this.loaded().length === 0) this.expected.delete(point);
-      else this.expected.set(point, (await this.options.engines[point].readBack()).digest);
-    }
+    this.expected.clear();
+    if (this.loaded().length === 0) return;
+    await this.both(async (engine, point) => {
+      this.expected.set(point, (await engine.readBack()).digest);
+    });
+  }
+
+  private async standsWhole(legs: Legs, slot: Slot): Promise<boolean> {
+    const { rooms } = this.options;
+    if ((await standingRooms(rooms.instance)).length === 0) return false;
+    const differences = await rooms.check(legs);
+    if (differences.some((line) => line.includes(" link "))) return false;
+    const slots = await this.both((engine) =>
+      engine.readBack().then(
+        (found) => found.slot,
+        () => undefined,
+      ),
+    );
+    return slots.every((found) => found === slot);
   }
 
   private loaded(): readonly Loaded[] {
     return [this.confirmed, this.pending].filter((loaded) => loaded !== undefined);
   }
 
-  private async standsWhole(legs: Legs, standing: readonly string[]): Promise<boolean> {
-    const rooms = ["outer", "inner", "tap", ...legs.rooms.map(({ name }) => name)];
-    if (!rooms.every((room) => standing.includes(room))) return false;
-    const differences = await this.options.rooms.check(legs);
-    if (differences.some((line) => line.includes(" link "))) return false;
-    const states = await Promise.all(
-      POINTS.map((point) => this.options.engines[point].readBack().catch(() => undefined)),
-    );
-    return states.every((state) => state?.slot === this.state.confirmed?.slot);
+  private both<Result>(
+    work: (engine: Engine, point: Point) => Promise<Result>,
+  ): Promise<readonly Result[]> {
+    return Promise.all(POINTS.map((point) => work(this.options.rooms.engines[point], point)));
   }
 
   private inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -580,8 +562,8 @@ export class Enforcement {
   }
 }
 
-function sameLive(a: LiveEntry | undefined, b: LiveEntry): boolean {
-  return a !== undefined && JSON.stringify(a) === JSON.stringify(b);
+function other(slot: Slot): Slot {
+  return slot === 0 ? 1 : 0;
 }
 
 function notPending(number: number): SallyportError {
@@ -593,21 +575,15 @@ function notPending(number: number): SallyportError {
 async function startGuard(command: readonly string[]): Promise<void> {
   const [program = "", ...args] = command;
   const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "ignore"] });
-  const failed = (why: string): SallyportError =>
-    new SallyportError("guard-not-started", `the guard process ${path.basename(program)} ${why}`);
+  const late = AbortSignal.timeout(GUARD_START_MS);
   await new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => reject(failed("said nothing")), GUARD_START_MS);
-    const settle = (error?: Error): void => {
-      clearTimeout(timer);
-      if (error === undefined) resolve();
-      else reject(error);
-    };
-    child.once("error", (cause) => settle(failed(`could not be started: ${cause.message}`)));
-    child.once("exit", (code) => settle(failed(`ended with ${code ?? "a signal"}`)));
-    child.stdout.once("data", () => settle());
-  }).finally(() => {
-    child.removeAllListeners();
-    child.stdout.destroy();
-    child.unref();
+    const failed = (why: string): void =>
+      reject(new SallyportError("guard-not-started", `the guard process ${program} ${why}`));
+    late.addEventListener("abort", () => failed("said nothing"));
+    child.once("error", (cause) => failed(`could not be started: ${cause.message}`));
+    child.once("exit", (code) => failed(`ended with ${code ?? "a signal"}`));
+    child.stdout.once("data", () => resolve());
   });
+  child.stdout.destroy();
+  child.unref();
 }

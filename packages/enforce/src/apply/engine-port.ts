@@ -30,12 +30,12 @@ export interface Engine {
   load(lowering: Lowering): Promise<void>;
   /** Which slot is in force, and which until when. One atomic step. */
   select(selection: Selection): Promise<void>;
-  /** What is open until when, for conduits and grants that are in these slots already. */
-  setLive(entries: readonly LiveEntry[], slots: readonly Slot[], now: number): Promise<void>;
-  /** One grant's row in the given slots, and its live entry. */
-  addGrant(row: GrantRow, slots: readonly Slot[], legs: Legs, now: number): Promise<void>;
-  /** Its sessions end at their next packet, with `revoked`. */
-  removeGrant(row: GrantRow, slots: readonly Slot[], legs: Legs): Promise<void>;
+  /** What is open until when, for conduits and grants that are in `lowering.slot` already. */
+  setLive(lowering: Lowering, entries: readonly LiveEntry[]): Promise<void>;
+  /** One grant's row in a filled slot, and its live entry; `lowering.grants` has it already. */
+  addGrant(lowering: Lowering, row: GrantRow): Promise<void>;
+  /** Its sessions end at their next packet, with `revoked`; `lowering.grants` has it no longer. */
+  removeGrant(lowering: Lowering, row: GrantRow): Promise<void>;
   /**
    * What the kernel holds now, without what moves by itself (counters, remaining times): equal
    * strings mean equal rules.

@@ -25,7 +25,7 @@ export interface HeldGrant {
   readonly id: number;
 }
 
-interface Terms {
+export interface Terms {
   readonly islands: ReadonlySet<string>;
   readonly timeTrusted: boolean;
 }

@@ -11,4 +11,4 @@ const engines = {
 const rooms = new RoomSet({ name, runDir, stateDir, netnsPrefix }, engines, host);
 // The reader may be gone by the time the guard is done; that must not end it.
 process.stdout.on("error", () => {});
-await standGuard(stateDir, engines, rooms, () => process.stdout.write("armed\n"));
+await standGuard(stateDir, rooms, () => process.stdout.write("armed\n"));

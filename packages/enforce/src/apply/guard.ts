@@ -12,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { SallyportError } from "@sallyport/core";
 import type { Slot } from "../engine.ts";
 import { standingRooms } from "../rooms/instance.ts";
-import type { Engines, RoomSet } from "../rooms/room-set.ts";
+import type { RoomSet } from "../rooms/room-set.ts";
 import { readIfThere, State, writeWhole } from "./state.ts";
 
 export interface Armed {
@@ -69,7 +69,6 @@ async function move(
 /** The guard's whole life. `ready` is called once it stands; ends when the change was decided. */
 export async function standGuard(
   stateDir: string,
-  engines: Engines,
   rooms: RoomSet,
   ready: () => void,
 ): Promise<"confirmed" | "rolled-back"> {
@@ -94,17 +93,12 @@ export async function standGuard(
     }
     await sleep(Math.max(1, Math.min(LOOK_MS, armed.deadlineMs - now)));
   }
-  await persevere(() => takeBack(stateDir, armed, engines, rooms));
+  await persevere(() => takeBack(stateDir, armed, rooms));
   return "rolled-back";
 }
 
 /** Puts the previous generation in force again and removes what the change added. Idempotent. */
-export async function takeBack(
-  stateDir: string,
-  armed: Armed,
-  engines: Engines,
-  rooms: RoomSet,
-): Promise<void> {
+export async function takeBack(stateDir: string, armed: Armed, rooms: RoomSet): Promise<void> {
   const state = await State.load(stateDir);
   const find = (number: number | null) => state.generations.find((g) => g.number === number);
   const [generation, previous] = [find(armed.generation), find(armed.previous)];
@@ -114,7 +108,7 @@ export async function takeBack(
     // After a reboot there is no room to put right: boot loads the confirmed generation anyway.
     const standing = await standingRooms(rooms.instance);
     const back = { confirmed: armed.previousSlot };
-    const there = Object.values(engines).filter(({ point }) => standing.includes(point));
+    const there = Object.values(rooms.engines).filter(({ point }) => standing.includes(point));
     await Promise.all(there.map((engine) => engine.select(back)));
     if (generation !== undefined) {
       await rooms.settle(await state.legsOf(generation), await state.legsOf(previous));

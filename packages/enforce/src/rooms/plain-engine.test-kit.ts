@@ -12,7 +12,7 @@ import type {
   Selection,
 } from "../apply/engine-port.ts";
 import { run } from "../apply/run.ts";
-import { type LiveEntry, type Lowering, MARKS, type Slot } from "../engine.ts";
+import { type LiveEntry, type Lowering, MARKS } from "../engine.ts";
 
 export class PlainEngine implements Engine {
   readonly kind = "nftables";
@@ -73,7 +73,7 @@ export class PlainEngine implements Engine {
       );
     }
     await this.nft(lines.join("\n"));
-    await this.setLive([...lowering.conduits.values()], [], lowering.now);
+    await this.setLive(lowering, [...lowering.conduits.values()]);
   }
 
   async select({ confirmed, pending }: Selection): Promise<void> {
@@ -87,11 +87,7 @@ export class PlainEngine implements Engine {
       ${timed}`);
   }
 
-  async setLive(
-    entries: readonly LiveEntry[],
-    _slots: readonly Slot[],
-    now: number,
-  ): Promise<void> {
+  async setLive({ now }: Lowering, entries: readonly LiveEntry[]): Promise<void> {
     const lines = entries.flatMap(({ id, liveness }) => {
       const { open, until } = liveness;
       const timeout =
@@ -107,26 +103,16 @@ export class PlainEngine implements Engine {
     await this.nft(lines.join("\n"));
   }
 
-  async addGrant(
-    { grant, entry }: GrantRow,
-    slots: readonly Slot[],
-    legs: Legs,
-    now: number,
-  ): Promise<void> {
+  async addGrant(lowering: Lowering, { grant, entry }: GrantRow): Promise<void> {
+    const { legs, slot } = lowering;
     const from = this.point === "outer" ? grant.source : egressOf(legs, grant);
     const rule = `ip saddr ${formatIpv4(from)} ip daddr ${formatIpv4(grant.target)} tcp dport ${grant.port}`;
-    await this.nft(
-      slots
-        .map(
-          (slot) =>
-            `insert rule ip plain slot${slot} ${rule} meta mark set ${entry.id} meta mark @live meta mark set ${MARKS.pass} accept comment "${grant.id}"`,
-        )
-        .join("\n"),
-    );
-    await this.setLive([entry], slots, now);
+    const live = `meta mark set ${entry.id} meta mark @live meta mark set ${MARKS.pass} accept`;
+    await this.nft(`insert rule ip plain slot${slot} ${rule} ${live}`);
+    await this.setLive(lowering, [entry]);
   }
 
-  async removeGrant({ entry }: GrantRow): Promise<void> {
+  async removeGrant(_lowering: Lowering, { entry }: GrantRow): Promise<void> {
     await this.nft(
       `add element ip plain live { ${entry.id} }\ndelete element ip plain live { ${entry.id} }`,
     );

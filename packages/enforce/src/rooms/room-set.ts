@@ -31,7 +31,7 @@ export class RoomSet {
   readonly instance: Instance;
   /** Where plant NICs come from and go back to. */
   readonly hostNetns: string;
-  private readonly engines: Engines;
+  readonly engines: Engines;
 
   constructor(instance: Instance, engines: Engines, hostNetns = `/proc/${process.pid}/ns/net`) {
     this.instance = instance;
@@ -115,7 +115,7 @@ export class RoomSet {
     return found.flat();
   }
 
-  /** Settings and guard rules said again: what `check` found there is undone. */
+  /** Settings, guard and engines said again: what differs there is undone, a strange NIC stays. */
   async repair(legs: Legs): Promise<void> {
     await Promise.all(
       this.plan(legs).rooms.map(async (room) => {
@@ -130,6 +130,9 @@ export class RoomSet {
           ...strange.map((text) => `rule del pref ${text.replace(": ", " ")}`),
         ]);
         await ipBatch(netns, [...tableLines(room), ...configLines(room)], true);
+        if (room.point === undefined) return;
+        await this.engines[room.point].install(legs);
+        await this.engines[room.point].attach(room.interfaces);
       }),
     );
   }

@@ -2,12 +2,11 @@
  * The program without a network: the kernel runs it on frames that are handed to it, in order, with
  * its own maps and its own clock. For tests and the agreement check; no root process loads this.
  */
-import { execFile } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import process from "node:process";
-import { promisify } from "node:util";
 import { type PacketReason, REASONS } from "@sallyport/policy/legs";
+import { run, tryRun } from "../apply/run.ts";
 import type { Lowering } from "../engine.ts";
 import { batchText, fillSlot, type MapName, type MapWrite, select } from "./lower.ts";
 import { readClock } from "./read.ts";
@@ -27,7 +26,6 @@ export interface EngineVerdict {
 
 /** Frames of one `bpftool batch`: its answer about each is about 600 characters. */
 const BATCH_FRAMES = 2000;
-const OUTPUT_MAX_BYTES = 256 * 1024 * 1024;
 const ERROR_CHARACTERS = 400;
 /** `struct __sk_buff`. */
 const CONTEXT_BYTES = 192;
@@ -40,8 +38,6 @@ const RUNNABLE_BYTES: ReadonlyMap<number, number> = new Map([
   [0x86dd, ETHERNET_BYTES + 40],
 ]);
 const SHOT = 2;
-
-const execute = promisify(execFile);
 
 export class Harness {
   readonly directory: string;
@@ -58,12 +54,12 @@ export class Harness {
     const scratch = fs.mkdtempSync(`/dev/shm/sallyport-ebpf-${process.pid}-`);
     const harness = new Harness(scratch);
     fs.mkdirSync(harness.directory);
-    await execute("mount", ["-t", "bpf", "bpf", harness.directory]);
+    await run("mount", ["-t", "bpf", "bpf", harness.directory]);
     try {
       const maps = path.join(harness.directory, "maps");
       fs.mkdirSync(maps);
       const program = path.join(harness.directory, "inner");
-      await execute("bpftool", ["prog", "load", object, program, "pinmaps", maps]);
+      await run("bpftool", ["prog", "load", object, program, "pinmaps", maps]);
     } catch (cause) {
       await harness.close();
       throw cause;
@@ -72,7 +68,7 @@ export class Harness {
   }
 
   async close(): Promise<void> {
-    await execute("umount", [this.directory]);
+    await run("umount", [this.directory]);
     fs.rmSync(this.#scratch, { recursive: true });
   }
 
@@ -101,9 +97,8 @@ export class Harness {
   }
 
   /** `bpftool -j map dump` of one map. */
-  async dump(map: MapName | "sessions" | "zone_sessions" | "lost" | "aliases"): Promise<string> {
-    const args = ["-j", "map", "dump", "pinned", path.join(this.maps, map)];
-    return (await execute("bpftool", args, { maxBuffer: OUTPUT_MAX_BYTES })).stdout;
+  dump(map: MapName): Promise<string> {
+    return run("bpftool", ["-j", "map", "dump", "pinned", path.join(this.maps, map)]);
   }
 
   async run(frames: readonly Frame[]): Promise<EngineVerdict[]> {
@@ -130,16 +125,12 @@ export class Harness {
   }
 
   async #batch(text: string): Promise<string> {
-    const file = path.join(this.#scratch, "batch");
-    fs.writeFileSync(file, text);
-    const args = ["-j", "batch", "file", file];
-    try {
-      return (await execute("bpftool", args, { maxBuffer: OUTPUT_MAX_BYTES })).stdout;
-    } catch (cause) {
-      const { stdout } = cause as { readonly stdout?: string };
-      // The refused line is the last that bpftool names; everything before it was done.
-      throw new Error(`bpftool refused: ${stdout?.slice(-ERROR_CHARACTERS) ?? "no output"}`);
-    }
+    const { exitCode, stdout } = await tryRun("bpftool", ["-j", "batch", "file", "-"], {
+      input: text,
+    });
+    if (exitCode === 0) return stdout;
+    // The refused line is the last that bpftool names; everything before it was done.
+    throw new Error(`bpftool refused: ${stdout.slice(-ERROR_CHARACTERS)}`);
   }
 }
 

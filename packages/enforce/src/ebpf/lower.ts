@@ -25,7 +25,11 @@ export type MapName =
   | "samples"
   | "hits"
   | "peers"
-  | "denied";
+  | "denied"
+  | "sessions"
+  | "aliases"
+  | "zone_sessions"
+  | "lost";
 
 /** One entry of a map, in hex as bpftool takes it (`0a 00 ff`); without a value it is deleted. */
 export interface MapWrite {

@@ -120,7 +120,7 @@ export function readSessions(json: string): SessionEntry[] {
   return entriesOf(json).map(({ key, value }) => {
     const a = { address: key.getUint32(0), port: key.getUint16(8, true) };
     const b = { address: key.getUint32(4), port: key.getUint16(10, true) };
-    const [from, to] = (value.getUint8(67) & OPENER_B) === 0 ? [a, b] : [b, a];
+    const [from, to] = (value.getUint8(63) & OPENER_B) === 0 ? [a, b] : [b, a];
     return {
       protocol: key.getUint32(12, true),
       source: from.address,
@@ -131,7 +131,7 @@ export function readSessions(json: string): SessionEntry[] {
       openedBootNs: value.getBigUint64(32, true),
       id: value.getUint32(40, true),
       zone: value.getUint32(44, true),
-      state: STATES[value.getUint8(66)] ?? "closing",
+      state: STATES[value.getUint8(62)] ?? "closing",
     };
   });
 }

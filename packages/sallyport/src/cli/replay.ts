@@ -123,8 +123,8 @@ interface Changed {
 function judgedOf(flows: Map<string, Judged>, one: Seen): Judged {
   const { asked, peer, atMs } = one;
   const key = JSON.stringify([asked, peer.conduit, peer.reason]);
-  const made = { first: one, times: new Map(), hours: new Set<number>(), changed: new Map() };
-  const judged: Judged = flows.get(key) ?? made;
+  const made: Judged = { first: one, times: new Map(), hours: new Set(), changed: new Map() };
+  const judged = flows.get(key) ?? made;
   flows.set(key, judged);
   const times = judged.times.get(peer.point) ?? 0;
   judged.times.set(peer.point, times + peer.accepted + Math.max(peer.refused, peer.sampled));

@@ -38,7 +38,9 @@ export {
 } from "./matrix.ts";
 export { CODES, type Code } from "./language/codes.ts";
 export { type Compiled, compilePolicy, type PolicySummary } from "./language/compile.ts";
+export { formatPolicy } from "./language/format.ts";
 export { policyJsonSchema } from "./language/schema.ts";
+export { starterPolicy } from "./language/starter.ts";
 export type { PolicyFileBytes } from "./language/text.ts";
 export { formatOpenAt, type OpenAt, type OpenConduit, openAt } from "./when.ts";
 export type { Names } from "./words.ts";

@@ -21,7 +21,7 @@ export interface Owner {
 }
 
 /** Valid from one read callback to the next: every read of every socket fills the same bytes. */
-const shared = Buffer.alloc(READ_MAX_BYTES);
+const shared = new Uint8Array(READ_MAX_BYTES);
 
 function deliver(this: GateSocket, sizeBytes: number, bytes: Uint8Array): boolean {
   this.owner?.readFrom(this, bytes, sizeBytes);

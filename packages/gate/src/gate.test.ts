@@ -353,8 +353,8 @@ test("the opaque relay passes bytes both ways and each end by itself", async (t)
   assert.equal(closed.bytesFromDevice, 32);
 });
 
-test("a slow reader slows the sender: eight megabytes arrive whole, and little is kept", async (t) => {
-  const size = 8 * 1024 * 1024;
+test("a slow reader slows the sender: 64 megabytes arrive whole, and little is kept", async (t) => {
+  const size = 64 * 1024 * 1024;
   const plc = await device(t, (socket) => {
     socket.write(Buffer.alloc(size, "x"));
     socket.end();
@@ -367,7 +367,7 @@ test("a slow reader slows the sender: eight megabytes arrive whole, and little i
   socket.pause();
   socket.write("go");
   await w.until(() => w.of("connection-opened").length === 1);
-  // Until the buffers of both kernels and the gate are full; none of them holds eight megabytes.
+  // Until the buffers of both kernels and the gate are full; together they hold less.
   let sent = -1;
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -407,7 +407,7 @@ test("a client that asks and never reads is not served without bound", async (t)
     ]);
   }
   assert.equal(isHeld, true, "the flood was taken whole");
-  assert.equal(w.of("connection-closed").length, 0, "it was slowed, not cut off");
+  assert.deepEqual(w.of("connection-closed"), [], "it was slowed, not cut off");
   assert.equal(plc.got.length, 0);
 });
 

@@ -219,6 +219,8 @@ class Fuzzer {
   }
 }
 
+const shared = Buffer.alloc(READ_MAX_BYTES);
+
 /** One connection from its first byte to its end. */
 class Connection implements Outlet {
   readonly #fuzzer: Fuzzer;
@@ -243,7 +245,7 @@ class Connection implements Outlet {
       if (this.isClosed) return;
       // As the I/O does: nothing is delivered while it is full.
       while (this.inspector.isFull && !this.isClosed) this.answerOne(false);
-      if (!this.isClosed) this.inspector.fromClient(part, 0, part.length);
+      if (!this.isClosed) this.#deliver("fromClient", part);
     }
   }
 
@@ -272,7 +274,14 @@ class Connection implements Outlet {
     this.#fuzzer.adus++;
     const bytes = isHostile ? this.#fuzzer.mutate(answer) : answer;
     if (isHostile) this.isClean = false;
-    this.inspector.fromDevice(bytes, 0, bytes.length);
+    this.#deliver("fromDevice", bytes);
+  }
+
+  /** As a socket does: in a shared buffer, a Buffer at that, which is read into again. */
+  #deliver(side: "fromClient" | "fromDevice", bytes: Uint8Array): void {
+    shared.set(bytes);
+    this.inspector[side](shared, 0, bytes.length);
+    shared.fill(0xee, 0, bytes.length);
   }
 
   get hasAnswers(): boolean {

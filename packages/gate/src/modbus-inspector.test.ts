@@ -56,8 +56,8 @@ function bench(limits: ModbusLimits = LIMITS) {
   const inspector = new ModbusInspector(outlet, compileLimits(limits));
   const feed = (side: "fromClient" | "fromDevice", text: string): void => {
     const bytes = hex(text);
-    // In a larger buffer, as a socket's read is, that is spoiled afterwards.
-    const buffer = new Uint8Array(bytes.length + 7);
+    // In a larger buffer, as a socket's read is, that is read into again afterwards.
+    const buffer = Buffer.alloc(bytes.length + 7);
     buffer.set(bytes, 3);
     inspector[side](buffer, 3, 3 + bytes.length);
     buffer.fill(0xee);

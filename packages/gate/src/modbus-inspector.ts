@@ -110,14 +110,14 @@ export class ModbusInspector implements Inspector {
         // Application Protocol §6.8.1: no response is returned.
         release(request);
       } else {
-        if (modbus.needsCopy(request.functionCode)) request.copy = bytes.slice(at, next);
+        if (modbus.needsCopy(request.functionCode)) request.copy = copied(bytes, at, next);
         this.#append(request);
       }
       at = next;
     }
     if (at > passed) outlet.toDevice(bytes, passed, at);
     if (at > start) this.#clientRestSinceMs = NEVER;
-    if (at < end) this.#clientRest = bytes.slice(at, end);
+    if (at < end) this.#clientRest = copied(bytes, at, end);
     this.#settle();
   }
 
@@ -219,7 +219,7 @@ export class ModbusInspector implements Inspector {
     }
     if (at > passed) outlet.toClient(bytes, passed, at);
     if (at > start) this.#deviceRestSinceMs = NEVER;
-    if (at < end) this.#deviceRest = bytes.slice(at, end);
+    if (at < end) this.#deviceRest = copied(bytes, at, end);
     if (wasFull && !this.isFull) this.#resume();
     else this.#settle();
   }
@@ -396,6 +396,11 @@ function release(request: Outstanding): void {
   request.refusal = 0;
   request.copy = undefined;
   if (pool.length < POOL_MAX) pool.push(request);
+}
+
+/** A copy also of a Buffer, whose own `slice` would be a view into bytes that are read into again. */
+function copied(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  return Uint8Array.prototype.slice.call(bytes, start, end);
 }
 
 function join(rest: Uint8Array, bytes: Uint8Array, start: number, end: number): Uint8Array {

@@ -52,7 +52,7 @@ export function peersQuery(db: Kysely<Tables>, { sinceMs, everyMs }: PeersQuesti
     throw new RangeError(`${everyMs} ms is no multiple of a minute`);
   }
   const total = (column: "accepted" | "refused" | "sampled"): RawBuilder<number> =>
-    sql<number>`sum(${sql.ref(`counts.${column}`)})`;
+    sql<number>`min(sum(${sql.ref(`counts.${column}`)}), ${Number.MAX_SAFE_INTEGER})`;
   const query = db
     .selectFrom("flow_minute as counts")
     .innerJoin("flow", "flow.id", "counts.flow")

@@ -7,7 +7,13 @@ import path from "node:path";
 import { test } from "node:test";
 import { DatabaseSync } from "node:sqlite";
 import { readFlowStore } from "./flow-reader.ts";
-import { FLOW_LIMITS, type FlowBatch, type FlowEntry, type Place } from "./flow-store.ts";
+import {
+  COUNT_MAX,
+  FLOW_LIMITS,
+  type FlowBatch,
+  type FlowEntry,
+  type Place,
+} from "./flow-store.ts";
 import { openFlowStore } from "./sqlite-flow-store.ts";
 
 const MINUTE = 60_000;
@@ -223,6 +229,32 @@ test("a text that is longer than any name is cut", async () => {
     await store.record(batch(0, 10, [{ ...POLL, function: "f".repeat(100_000) }]));
     const [row] = await store.flows({ limit: 1 });
     assert.equal(row?.function.length, FLOW_LIMITS.textChars);
+    await store.close();
+  });
+});
+
+test("counts that are absurd stay at a bound and can still be read", async () => {
+  await withFile(async (file) => {
+    const { store } = await openFlowStore(file);
+    const much = { ...POLL, accepted: 1e12 };
+    const thousand = Array.from({ length: 1000 }, () => ({ ...much }));
+    await store.record(batch(0, 10, thousand));
+    await store.record(batch(10, 20, thousand));
+    assert.deepEqual(
+      (await store.flows({ limit: 1 })).map((row) => row.accepted),
+      [COUNT_MAX],
+    );
+    const minutes = Array.from({ length: 200 }, (_, n) => ({
+      ...much,
+      accepted: COUNT_MAX,
+      atMs: NOON + n * MINUTE,
+    }));
+    await store.record(batch(20, 30, minutes));
+    const peers = await store.peers({ sinceMs: NOON, everyMs: 24 * HOUR });
+    assert.deepEqual(
+      peers.map((peer) => peer.accepted),
+      [Number.MAX_SAFE_INTEGER],
+    );
     await store.close();
   });
 });

@@ -103,6 +103,9 @@ export interface FlowStore {
 
 const DAY_MS = 86_400_000;
 
+/** A count stays here once it came so far: sums of an hour and of a week can still be told exactly or at most. */
+export const COUNT_MAX: number = 2 ** 46;
+
 export interface FlowLimits {
   readonly minutesMs: number;
   readonly hoursMs: number;

@@ -1,13 +1,20 @@
 import fs from "node:fs";
 import { SallyportError } from "@sallyport/core";
-import { Kysely, SqliteDialect, sql, type Transaction } from "kysely";
+import {
+  type Expression,
+  Kysely,
+  type RawBuilder,
+  SqliteDialect,
+  sql,
+  type Transaction,
+} from "kysely";
 import { flowsQuery, peersQuery } from "./flow-queries.ts";
 import {
+  COUNT_MAX,
   FLOW_LIMITS,
   type Flow,
   type FlowBatch,
   type FlowCounts,
-  type FlowEntry,
   type FlowLimits,
   type FlowQuestion,
   type FlowRow,
@@ -16,12 +23,12 @@ import {
   type PeersQuestion,
   type Place,
 } from "./flow-store.ts";
+import { bounded, byKey, columnsOf, floor, keyOf, otherOf, sameFlow, sumOf } from "./flow-words.ts";
 import { MIGRATION_TABLE, migrate, refuseNewer, type Tables } from "./schema.ts";
 import { asKyselyDatabase, openForWriting, SQLITE, sqliteCode } from "./sqlite.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
-const OTHER = "other";
 
 /** What became of the file: a damaged one is put aside, because counts can be missed and traffic seen cannot wait. */
 export interface OpenedFlowStore {
@@ -96,7 +103,7 @@ class SqliteFlowStore implements FlowStore {
   }
 
   async record(batch: FlowBatch): Promise<void> {
-    const added = await this.#db.transaction().execute(async (trx) => {
+    const made = await this.#db.transaction().execute(async (trx) => {
       await advance(trx, batch);
       const before = this.#flows;
       let flows = before;
@@ -104,12 +111,12 @@ class SqliteFlowStore implements FlowStore {
       for (const [start, entries] of byKey(batch.entries, (entry) =>
         floor(entry.atMs, MINUTE_MS),
       )) {
-        for (const [key, same] of byKey(entries, (entry) => this.#keyOf(entry))) {
+        for (const [key, same] of byKey(entries, (entry) => keyOf(entry, this.#limits.textChars))) {
           const [first] = same;
           if (first === undefined) continue;
           let id = ids.get(key);
           if (id === undefined) {
-            const known = await this.#idOf(trx, this.#bounded(first), flows);
+            const known = await this.#idOf(trx, bounded(first, this.#limits.textChars), flows);
             flows += known.isNew ? 1 : 0;
             id = known.id;
             ids.set(key, id);
@@ -121,7 +128,7 @@ class SqliteFlowStore implements FlowStore {
       }
       return flows - before;
     });
-    this.#flows += added;
+    this.#flows += made;
   }
 
   async prune(nowMs: number): Promise<number> {
@@ -169,26 +176,6 @@ class SqliteFlowStore implements FlowStore {
       .returning("id")
       .executeTakeFirstOrThrow();
     return { id, isNew: true };
-  }
-
-  #bounded(flow: Flow): Flow {
-    const cut = (text: string): string => text.slice(0, this.#limits.textChars);
-    return {
-      point: cut(flow.point),
-      conduit: cut(flow.conduit),
-      source: cut(flow.source),
-      destination: cut(flow.destination),
-      sourceZone: cut(flow.sourceZone),
-      destinationZone: cut(flow.destinationZone),
-      protocol: cut(flow.protocol),
-      port: flow.port,
-      function: cut(flow.function),
-      reason: cut(flow.reason),
-    };
-  }
-
-  #keyOf(flow: Flow): string {
-    return JSON.stringify(Object.values(this.#bounded(flow)));
   }
 
   async #pruneCounts(
@@ -278,12 +265,16 @@ async function count(
     .values({ start_ms: startMs, flow, ...counts })
     .onConflict((conflict) =>
       conflict.columns(["start_ms", "flow"]).doUpdateSet((eb) => ({
-        accepted: eb(`${table}.accepted`, "+", eb.ref("excluded.accepted")),
-        refused: eb(`${table}.refused`, "+", eb.ref("excluded.refused")),
-        sampled: eb(`${table}.sampled`, "+", eb.ref("excluded.sampled")),
+        accepted: added(eb.ref(`${table}.accepted`), eb.ref("excluded.accepted")),
+        refused: added(eb.ref(`${table}.refused`), eb.ref("excluded.refused")),
+        sampled: added(eb.ref(`${table}.sampled`), eb.ref("excluded.sampled")),
       })),
     )
     .execute();
+}
+
+function added(present: Expression<number>, more: Expression<number>): RawBuilder<number> {
+  return sql`min(${present} + ${more}, ${COUNT_MAX})`;
 }
 
 async function find(trx: Transaction<Tables>, flow: Flow): Promise<number | undefined> {
@@ -292,53 +283,4 @@ async function find(trx: Transaction<Tables>, flow: Flow): Promise<number | unde
     query = query.where(column as keyof ReturnType<typeof columnsOf>, "=", value);
   }
   return (await query.executeTakeFirst())?.id;
-}
-
-function columnsOf(flow: Flow): Omit<Tables["flow"], "id"> {
-  const { sourceZone, destinationZone, ...same } = flow;
-  return { ...same, source_zone: sourceZone, destination_zone: destinationZone };
-}
-
-function sameFlow(a: Flow, b: Flow): boolean {
-  return JSON.stringify(columnsOf(a)) === JSON.stringify(columnsOf(b));
-}
-
-/**
- * Addresses and ports are what can be many; conduits, zones, reasons and functions come from closed lists. Only
- * a process that makes up its words comes to the second bound, and then all its words are one.
- */
-function otherOf(flow: Flow, wholly: boolean): Flow {
-  const folded = { ...flow, source: OTHER, destination: OTHER, port: 0 };
-  if (!wholly) return folded;
-  const zones = { sourceZone: OTHER, destinationZone: OTHER };
-  const words = { conduit: OTHER, protocol: OTHER, function: OTHER, reason: OTHER };
-  return { ...folded, ...zones, ...words, point: OTHER };
-}
-
-function sumOf(entries: readonly FlowEntry[]): FlowCounts {
-  const sum = { accepted: 0, refused: 0, sampled: 0 };
-  for (const { accepted, refused, sampled } of entries) {
-    sum.accepted += accepted;
-    sum.refused += refused;
-    sum.sampled += sampled;
-  }
-  return sum;
-}
-
-function floor(atMs: number, stepMs: number): number {
-  return Math.floor(atMs / stepMs) * stepMs;
-}
-
-function byKey<Key>(
-  entries: readonly FlowEntry[],
-  keyOf: (entry: FlowEntry) => Key,
-): Map<Key, FlowEntry[]> {
-  const groups = new Map<Key, FlowEntry[]>();
-  for (const entry of entries) {
-    const key = keyOf(entry);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [entry]);
-    else group.push(entry);
-  }
-  return groups;
 }

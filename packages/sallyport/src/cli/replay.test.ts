@@ -70,7 +70,7 @@ async function withRecord(
     const watch = new EventLog(directory, "watch");
     events({
       enforcer: (atMs, flow) => enforcer.append(atMs + MINUTE, "flow-minute", { ...flow }),
-      watch: (atMs, denied) => watch.append(atMs, "packet-denied", { ...denied }),
+      watch: (atMs, packet) => watch.append(atMs, "packet-denied", { ...packet }),
       gate: (room, news) => {
         const lines = news.map((event) => `${JSON.stringify(event)}\n`).join("");
         fs.appendFileSync(path.join(directory, `${room}.ndjson`), lines);

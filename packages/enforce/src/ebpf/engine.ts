@@ -63,7 +63,6 @@ const FILTER = ["pref", "1", "handle", "1", "protocol", "all"];
 
 export class EbpfEngine implements Engine {
   readonly kind = "ebpf";
-  readonly sysctls: Readonly<Record<string, string>> = {};
   readonly point: Point;
   readonly #options: EbpfOptions;
   /** Of this very object: another version of the program gets maps of its own. */
@@ -83,6 +82,11 @@ export class EbpfEngine implements Engine {
 
   get #program(): string {
     return path.join(this.#home, "inner");
+  }
+
+  /** The program reads packets itself; what translation to gates needs is for who does that. */
+  sysctls(): Readonly<Record<string, string>> {
+    return {};
   }
 
   async install(legs: Legs): Promise<void> {

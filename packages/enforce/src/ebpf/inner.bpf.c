@@ -107,19 +107,12 @@ MAP(addresses, LPM_TRIE, 262144, BPF_F_NO_PREALLOC, struct address_key, struct p
 struct page { __u32 word[PAGE_WORDS]; };
 MAP(pages, ARRAY, 2 * SLOT_PAGES, 0, __u32, struct page);
 
-struct candidate {
-  __u32 id, flags, listen_address;
-  __u16 listen_port, unused;
-};
+struct candidate { __u32 id, flags, listen_address; __u16 listen_port, unused; };
 #define CANDIDATE_DIODE 1
 #define CANDIDATE_REDIRECT 2
 #define CANDIDATE_NOWHERE 4 /* a redirecting leg without an entry for this address and port */
 
-struct grant_key {
-  __u32 table, source, target;
-  __u16 port;
-  __u8 protocol, unused;
-};
+struct grant_key { __u32 table, source, target; __u16 port; __u8 protocol, unused; };
 struct grant_row { struct candidate candidates[GRANTS_PER_ROW]; };
 MAP(grants, HASH, 8192, 0, struct grant_key, struct grant_row);
 
@@ -178,11 +171,7 @@ struct denial {
 };
 MAP(denied, HASH, 65536, BPF_F_NO_PREALLOC, struct denied_key, struct denial);
 
-struct peer_key {
-  __u32 id, source, target;
-  __u16 port;
-  __u8 protocol, unused;
-};
+struct peer_key { __u32 id, source, target; __u16 port; __u8 protocol, unused; };
 struct peer { __u64 sessions, last; };
 MAP(peers, HASH, 65536, BPF_F_NO_PREALLOC, struct peer_key, struct peer);
 
@@ -257,17 +246,16 @@ static __noinline int options_checksum_holds(struct __sk_buff *skb, __u32 size) 
 
 /* Step 6. */
 static __always_inline int parse_transport(struct __sk_buff *skb, struct packet *p) {
-  __u8 header[20];
+  __u8 header[20] = {};
   __u32 size = p->protocol == TCP ? 20 : 8;
   if (p->protocol != TCP && p->protocol != UDP && p->protocol != ICMP) return ALLOW;
   if (p->payload < size) return SHORT;
+  if (bpf_skb_load_bytes(skb, ETH_HEADER + IP_HEADER, header, size)) return SHORT;
   if (p->protocol == TCP) {
-    if (bpf_skb_load_bytes(skb, ETH_HEADER + IP_HEADER, header, 20)) return SHORT;
     __u32 offset = (header[12] >> 4) * 4;
     p->well_formed = offset >= 20 && offset <= p->payload;
     p->tcp_flags = header[13] & (SYN | ACK | FIN | RST);
   } else {
-    if (bpf_skb_load_bytes(skb, ETH_HEADER + IP_HEADER, header, 8)) return SHORT;
     __u32 length = port_at(header + 4);
     p->well_formed = length >= 8 && length <= p->payload;
   }
@@ -290,8 +278,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p) {
   p->length = bpf_ntohs(ip.length);
   if (ip.version_ihl >> 4 != 4 || header < IP_HEADER) return SHORT;
   if (p->length < header || p->length > skb->len - ETH_HEADER) return SHORT;
-  int holds = header == IP_HEADER ? checksum_holds((__u16 *)&ip, 10) : options_checksum_holds(skb, header);
-  if (!holds) return SHORT;
+  if (header == IP_HEADER && !checksum_holds((__u16 *)&ip, 10)) return SHORT;
+  if (header != IP_HEADER && !options_checksum_holds(skb, header)) return SHORT;
   p->source = ip.source;
   p->target = ip.target;
   p->protocol = ip.protocol;
@@ -313,15 +301,12 @@ static __always_inline int liveness(const struct packet *p, __u32 id, __u32 *fla
 
 /* ---- Step 8: sessions ---- */
 
-struct tuple {
-  __u32 source, target;
-  __u16 source_port, target_port;
-  __u8 protocol, icmp_type;
-};
+struct tuple { __u32 source, target; __u16 source_port, target_port; __u8 protocol, icmp_type; };
 
 /* Fills the key, answers whether the sender is its side `b`. */
 static __always_inline int key_of(struct session_key *key, const struct tuple *t) {
-  int swap = t->protocol == ICMP ? t->icmp_type == 0 : t->source == t->target ? t->source_port > t->target_port : t->source > t->target;
+  int swap = t->source == t->target ? t->source_port > t->target_port : t->source > t->target;
+  if (t->protocol == ICMP) swap = t->icmp_type == 0;
   key->a = swap ? t->target : t->source;
   key->b = swap ? t->source : t->target;
   key->a_port = swap ? t->target_port : t->source_port;
@@ -348,25 +333,27 @@ static __always_inline void give_back(__u32 zone) {
   if (count) __sync_fetch_and_sub(count, 1);
 }
 
-/* Exactly one deletion of an entry succeeds, and that one gives its place back. */
+/* Exactly one deletion of an entry succeeds, and that one gives its place back. Answers NONE. */
 static __noinline int end_session(struct session_key *key, struct session *s) {
   struct session_key alias;
-  if (!key || !s) return 0;
   __u32 zone = s->zone, redirected = s->flags & REDIRECTED;
   alias_of(&alias, key, s);
-  if (bpf_map_delete_elem(&sessions, key)) return 0;
+  if (bpf_map_delete_elem(&sessions, key)) return NONE;
   if (redirected) bpf_map_delete_elem(&aliases, &alias);
   give_back(zone);
-  return 0;
+  return NONE;
 }
 
 /* Packets only move `expires`; the timer finds out here whether it came early. */
 static int session_timer(void *map, struct session_key *key, struct session *s) {
   struct session_key copy = *key;
   __u64 now = bpf_ktime_get_boot_ns();
-  if (now >= s->expires) return end_session(&copy, s);
-  s->armed = s->expires;
-  bpf_timer_start(&s->timer, s->expires - now, 0);
+  if (now < s->expires) {
+    s->armed = s->expires;
+    bpf_timer_start(&s->timer, s->expires - now, 0);
+  } else {
+    end_session(&copy, s);
+  }
   return 0;
 }
 
@@ -405,10 +392,7 @@ static __always_inline __u32 redirect_mark(const struct packet *p, struct sessio
 static __always_inline int follow(struct packet *p, struct session_key *key, struct session *s,
                                   int from_opener, int is_error) {
   __u32 flags, next = s->state;
-  if (p->now >= s->expires) {
-    end_session(key, s);
-    return NONE;
-  }
+  if (p->now >= s->expires) return end_session(key, s);
   if ((s->flags & DIODE) && !from_opener) return NONE;
   if (!is_error && p->protocol == TCP)
     next = tcp_next(p->tcp_flags, from_opener) >> ((next & 3) * 4) & 15;
@@ -447,18 +431,15 @@ static __always_inline int find_session(struct packet *p, const struct tuple *t,
 }
 
 static __noinline int judge_session(struct packet *p) {
-  if (!p || !p->well_formed) return NONE;
+  if (!p->well_formed) return NONE;
   struct tuple t = {p->source, p->target, p->source_port, p->target_port, p->protocol, p->icmp_type};
   return find_session(p, &t, 0);
 }
 
 /* ICMP errors (RFC 792, types 3, 11 and 12): an IP header and 8 bytes of what it carried. */
 static __noinline int judge_icmp_error(struct __sk_buff *skb, struct packet *p) {
-  struct {
-    struct ip_header ip;
-    __u8 transport[8];
-  } quote;
-  if (!p || p->payload < 8 + sizeof(quote)) return NONE;
+  struct { struct ip_header ip; __u8 transport[8]; } quote;
+  if (p->payload < 8 + sizeof(quote)) return NONE;
   if (bpf_skb_load_bytes(skb, ETH_HEADER + IP_HEADER + 8, &quote, sizeof(quote))) return NONE;
   if (quote.ip.version_ihl != 0x45 || (quote.ip.fragment & FRAGMENT_MASK)) return NONE;
   if (quote.ip.source != p->target) return NONE;
@@ -542,7 +523,6 @@ static long ask_candidate(__u32 i, struct search *search) {
 }
 
 static __noinline int choose(struct packet *p, struct search *search) {
-  if (!p || !search) return 0;
   struct grant_key key = {p->table, p->source, p->target, p->target_port, p->protocol, 0};
   struct grant_row *row = p->protocol == ICMP ? 0 : bpf_map_lookup_elem(&grants, &key);
   for (int i = 0; row && i < GRANTS_PER_ROW && row->candidates[i].id; i++) {
@@ -593,7 +573,6 @@ static __always_inline int insert(struct session_key *key, struct session *fresh
 static __noinline int open_session(struct packet *p, const struct candidate *candidate) {
   struct session_key key, alias;
   struct session fresh = {};
-  if (!p || !candidate) return ENGINE_DETACHED;
   fresh.flags = key_of_packet(&key, p) ? OPENER_B : 0;
   /* A session that did not take this packet still owns its tuple. */
   if (bpf_map_lookup_elem(&sessions, &key) || bpf_map_lookup_elem(&aliases, &key))
@@ -627,7 +606,6 @@ static __noinline int open_session(struct packet *p, const struct candidate *can
 
 static __noinline int count_peer(struct packet *p) {
   struct peer zeros = {};
-  if (!p) return 0;
   struct peer_key key = {p->id, p->source, p->target, p->protocol == ICMP ? 0 : p->target_port,
                          p->protocol, 0};
   struct peer *peer = entry_of(&peers, &key, &zeros);
@@ -726,7 +704,6 @@ struct sample {
 /* Counts the refusal; answers whether the token bucket of its counter gives a sample. */
 static __noinline int count_denied(struct packet *p, __u32 reason, const struct sampling *sampling) {
   struct denial zeros = {};
-  if (!p) return 0;
   if (p->has_addresses && p->table) {
     struct place *source = place_of(p, p->source), *target = place_of(p, p->target);
     p->source_zone = source ? source->zone : 0;
@@ -766,7 +743,7 @@ static __noinline int deny(struct __sk_buff *skb, struct packet *p, __u32 reason
   __u32 zero = 0;
   struct sample sample;
   struct sampling *sampling = bpf_map_lookup_elem(&samples, &zero);
-  if (!p || !count_denied(p, reason, sampling) || !sampling) return TC_ACT_SHOT;
+  if (!count_denied(p, reason, sampling) || !sampling) return TC_ACT_SHOT;
   fill_sample(&sample, skb, p, reason, sampling->point);
   if (skb->vlan_present) {
     sample.vlan = bpf_htons(skb->vlan_tci);
@@ -790,7 +767,7 @@ static __noinline int report_would_deny(struct __sk_buff *skb, struct packet *p)
   __u8 ethernet[ETH_HEADER];
   struct sample sample;
   struct sampling *sampling = bpf_map_lookup_elem(&samples, &zero);
-  if (!p || !count_denied(p, WOULD_DENY, sampling) || !sampling) return 0;
+  if (!count_denied(p, WOULD_DENY, sampling) || !sampling) return 0;
   fill_sample(&sample, skb, p, WOULD_DENY, sampling->point);
   sample.flags = SAMPLE_ALLOWED;
   if (bpf_skb_load_bytes(skb, 0, ethernet, ETH_HEADER)) return -1;
@@ -803,15 +780,13 @@ static __noinline int report_would_deny(struct __sk_buff *skb, struct packet *p)
   return bpf_skb_store_bytes(skb, 0, ethernet, ETH_HEADER, 0);
 }
 
-static __always_inline void count_hit(struct packet *p) {
+static __always_inline int count_hit(struct packet *p) {
   struct hit zeros = {};
   struct hit *hit = entry_of(&hits, &p->id, &zeros);
-  if (!hit) {
-    lose(LOST_HITS);
-    return;
-  }
+  if (!hit) return lose(LOST_HITS);
   __sync_fetch_and_add(&hit->packets, 1);
   __sync_fetch_and_add(&hit->bytes, p->length);
+  return 0;
 }
 
 SEC("tc")

@@ -44,7 +44,7 @@ class Lab {
   }
 
   async make(): Promise<void> {
-    const [room, sup, cell, tap] = ["in", "sup", "cell", "tap"].map((name) => this.name(name));
+    const room = this.name("in");
     await this.#ip(["in", "sup", "cell", "tap"].map((name) => `netns add ${this.name(name)}`));
     // Hosts that announce themselves by IPv6 would be among the refused.
     for (const host of ["sup", "cell", "tap"]) {
@@ -53,9 +53,9 @@ class Lab {
       });
     }
     await this.#ip([
-      `link add sup0 address 02:00:00:00:00:01 netns ${room} type veth peer name eth0 netns ${sup}`,
-      `link add cella0 address 02:00:00:00:00:01 netns ${room} type veth peer name eth0 netns ${cell}`,
-      `link add mirror0 netns ${room} mtu 9000 type veth peer name tap0 mtu 9000 netns ${tap}`,
+      `link add sup0 address 02:00:00:00:00:01 netns ${room} type veth peer name eth0 netns ${this.name("sup")}`,
+      `link add cella0 address 02:00:00:00:00:01 netns ${room} type veth peer name eth0 netns ${this.name("cell")}`,
+      `link add mirror0 netns ${room} mtu 9000 type veth peer name tap0 mtu 9000 netns ${this.name("tap")}`,
     ]);
     const guard = [
       "rule add pref 10 fwmark 0x5a000002 lookup local",

@@ -139,7 +139,7 @@ function startWriter(file: string): ChildProcess {
 test("kill -9 in the middle of recording loses no step and counts none twice", async () => {
   await withFile(async (file) => {
     let acknowledged = 0;
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 6; round++) {
       const writer = startWriter(file);
       let seen = 0;
       writer.stdout?.on("data", (chunk: Buffer) => {

@@ -267,6 +267,17 @@ test("a window that moves breaks what happened in the old one, by the hour of th
   });
 });
 
+test("a conduit that ends within the week breaks what it would have carried by then", async () => {
+  await withRecord(morning, () => {
+    const legs = plantWith(
+      "why: Fill levels for production planning\n    expires: 2027-06-30",
+      "why: Fill levels for production planning\n    expires: 2026-11-20",
+    );
+    const reasons = judged(legs).breaking.map(({ conduit, reason }) => `${conduit} ${reason}`);
+    assert.deepEqual([...new Set(reasons)], ["erp-reads-tank expired"]);
+  });
+});
+
 test("what breaks without the change too is told apart", async () => {
   await withRecord(morning, () => {
     const without = plantWithout("erp-reads-tank");

@@ -1,6 +1,6 @@
 /** Translation to gates: whose packets, as dialled, go to which listener in which room. */
-import { contains, formatIpv4, type Json } from "@sallyport/core";
-import type { Conduit, Grant, Legs, Point, Redirect } from "@sallyport/policy/legs";
+import { contains, formatIpv4, type Interval, type Json, overlaps } from "@sallyport/core";
+import type { Grant, Leg, Legs, Point, Redirect } from "@sallyport/policy/legs";
 import { type LiveEntry, type Lowering, MARKS, type Slot } from "../engine.ts";
 import * as nft from "./json.ts";
 
@@ -14,17 +14,25 @@ export type Elements = readonly [string, readonly Json[]];
 /** All redirects of conduits, and the veth behind which each listener lives. */
 export function redirectElements(lowering: Lowering): nft.Command[] {
   const { legs, point, slot, conduits } = lowering;
-  const pairs: { id: number; redirect: Redirect }[] = [];
+  const pairs: Translation[] = [];
+  const places: Json[] = [];
   for (const conduit of legs.conduits) {
     const id = conduits.get(conduit.key)?.id;
     // A session conduit is never open by itself: its grants bring their own rows.
     if (id === undefined || conduit.session !== undefined) continue;
-    for (const redirect of redirectsOf(conduit, point, 0)) pairs.push({ id, redirect });
+    for (const leg of conduit.legs.filter((candidate) => isGated(candidate, point))) {
+      for (const redirect of leg.redirects) if (redirect.slot === 0) pairs.push({ id, redirect });
+      places.push(...beginnings(legs, point, id, leg.from));
+    }
   }
   const rooms = legs.rooms.flatMap((room, index) =>
     (room[point]?.addresses ?? []).map((address) => [formatIpv4(address), MARKS.inspectBase + index]),
   );
-  const all: Elements[] = [...translations(pairs, slot), [`rooms_${slot}`, rooms]];
+  const all: Elements[] = [
+    ...translations(pairs, slot),
+    [`redirecting_${slot}`, places],
+    [`rooms_${slot}`, rooms],
+  ];
   return all.flatMap(([name, elem]) => nft.elements(name, elem));
 }
 
@@ -52,25 +60,44 @@ export function grantElements(
     const ends = [formatIpv4(source), formatIpv4(grant.target)];
     rows.push([nft.concat(...ends, grant.protocol, grant.port), entry.id]);
   }
-  const redirects = redirectsOf(conduit, point, grant.slot).filter(
-    (redirect) => redirect.address === grant.target && redirect.port === grant.port,
+  const gated = conduit.legs.filter((leg) => isGated(leg, point) && contains(leg.from, grant.source));
+  const redirects = gated.flatMap((leg) => leg.redirects).filter(
+    ({ address, port, slot: taken }) =>
+      address === grant.target && port === grant.port && taken === grant.slot,
   );
   const pairs = redirects.map((redirect) => ({ id: entry.id, redirect }));
-  return [[`grants_${slot}`, rows], ...translations(pairs, slot)];
+  const source = [{ first: grant.source, last: grant.source }];
+  const places = pairs.length === 0 ? [] : beginnings(legs, point, entry.id, source);
+  return [
+    [`grants_${slot}`, rows],
+    [`redirecting_${slot}`, places],
+    ...translations(pairs, slot),
+  ];
 }
 
-function redirectsOf(conduit: Conduit, point: Point, slot: number): Redirect[] {
-  const legs = conduit.legs.filter((leg) => leg.point === point);
-  return legs.flatMap((leg) => leg.redirects.filter((redirect) => redirect.slot === slot));
+interface Translation {
+  readonly id: number;
+  readonly redirect: Redirect;
 }
 
-function translations(pairs: readonly { id: number; redirect: Redirect }[], slot: Slot): Elements[] {
-  const key = ({ id, redirect }: { id: number; redirect: Redirect }): Json =>
+function isGated(leg: Leg, point: Point): boolean {
+  return leg.point === point && leg.redirects.length > 0;
+}
+
+/** Where packets of a redirected leg arrive: (number, interface). */
+function beginnings(legs: Legs, point: Point, id: number, from: readonly Interval[]): Json[] {
+  const zones = legs.zones.filter(
+    (zone) => zone.point === point && overlaps(zone.addresses, from),
+  );
+  return [...new Set(zones.map((zone) => zone.interface))].map((device) => nft.concat(id, device));
+}
+
+function translations(pairs: readonly Translation[], slot: Slot): Elements[] {
+  const key = ({ id, redirect }: Translation): Json =>
     nft.concat(id, formatIpv4(redirect.address), redirect.port);
   const address = pairs.map((pair) => [key(pair), formatIpv4(pair.redirect.listenAddress)]);
   const port = pairs.map((pair) => [key(pair), pair.redirect.listenPort]);
   return [
-    [`redirecting_${slot}`, [...new Set(pairs.map(({ id }) => id))]],
     [`redirect_address_${slot}`, address],
     [`redirect_port_${slot}`, port],
   ];

@@ -198,7 +198,9 @@ function openingRules(at: At, add: Add, options: SlotRules): void {
   add("create", nft.match(L4PROTO, "==", { set: ["tcp", "udp"] }), nft.jump("opened"));
   add("create", nft.match(MARK, "==", `@${at("audit")}`), nft.jump(at("note_would-deny")));
   add("create", nft.match(MARK, "==", "@hits"));
-  const redirecting = nft.match(MARK, "==", `@${at("redirecting")}`);
+  // A conduit may be redirected where it begins and forwarded where its gate dials on.
+  const began = nft.concat(MARK, nft.meta("iifname"));
+  const redirecting = nft.match(began, "==", `@${at("redirecting")}`);
   add("create", redirecting, nft.set(MARK, HANDOVER[slot]), nft.ACCEPT);
   add("create", nft.set(MARK, MARKS.pass), nft.ACCEPT);
   add("limited", nft.each("add", "full", PAIR));

@@ -10,7 +10,7 @@
  * mark of a connection is its conduit's number; its top bit says that it is a diode's.
  */
 import type { Json } from "@sallyport/core";
-import { type PacketReason, REASONS } from "@sallyport/policy/legs";
+import { type EngineLimits, type PacketReason, REASONS } from "@sallyport/policy/legs";
 import { MARKS, type Slot } from "../engine.ts";
 import * as nft from "./json.ts";
 
@@ -32,6 +32,8 @@ const DENIALS_MAX = 65_536;
 /** Samples are limited by (reason, number, source zone, target); a full set means no sample. */
 const SAMPLES_MAX = 4096;
 const SAMPLE_SECONDS = 60;
+/** TCP sessions that are opening or closing; without room, conntrack's finer view shows. */
+const ANSWERING_MAX = 65_536;
 const ZONES_MAX = 65_536;
 /** Refused sessions that are still counted against a full budget: the count's list grows with each. */
 export const RECOUNTS_PER_SECOND = 100;
@@ -68,7 +70,7 @@ const SLOT_TABLES: readonly (readonly [string, Json, string?, string?])[] = [
   ["redirect_address", ["mark", "ipv4_addr", "inet_service"], "ipv4_addr"],
   ["redirect_port", ["mark", "ipv4_addr", "inet_service"], "inet_service"],
   ["rooms", "ipv4_addr", "mark"],
-  ["redirecting", "mark"],
+  ["redirecting", ["mark", "ifname"]],
   ["diode", "mark"],
   ["audit", "mark"],
   ["live", "mark", undefined, "timeout"],
@@ -88,7 +90,9 @@ export function slotTables(slot: Slot): { readonly name: string; readonly isMap:
 }
 
 /** Makes the engine stand in its room. Loading it again changes nothing that is there. */
-export function skeleton(options: { readonly sampled?: boolean } = {}): nft.Document {
+export function skeleton(limits: EngineLimits, options: { readonly sampled?: boolean } = {}): nft.Document {
+  const { tcpOpening, tcpClosing } = limits.timeoutsSeconds;
+  const answerSeconds = Math.max(tcpOpening, tcpClosing);
   const commands: nft.Command[] = [nft.addTable("ip"), nft.addTable("netdev"), ...shared()];
   for (const slot of SLOTS) {
     for (const [name, type, value, flag] of SLOT_TABLES) {
@@ -99,7 +103,7 @@ export function skeleton(options: { readonly sampled?: boolean } = {}): nft.Docu
     }
     for (const name of SLOT_CHAINS) commands.push(nft.add("chain", { name: `${name}_${slot}` }));
   }
-  return { nftables: [...commands, ...baseChains(), ...screen(options.sampled ?? true), ...dynamicSets()] };
+  return { nftables: [...commands, ...dynamicSets(answerSeconds), ...baseChains(), ...screen(options.sampled ?? true)] };
 }
 
 function shared(): nft.Command[] {
@@ -111,8 +115,16 @@ function shared(): nft.Command[] {
     nft.add("counter", { name: "sampled" }),
     nft.add("counter", { name: "opened" }),
     nft.add("counter", { name: "not-ipv4" }, "netdev"),
-    ...["confirmed", "confirmed_early", "refuse_early", "urgent", "count", "opened", "writable"].map((name) => nft.add("chain", { name })),
+    ...["confirmed", "confirmed_early", "refuse_early", "urgent", "count", "opened", "answering", "writable"].map((name) => nft.add("chain", { name })),
   ];
+}
+
+const TCP_TUPLE = ["ipv4_addr", "inet_service", "ipv4_addr", "inet_service"];
+/** Opener, its port, answerer, its port; of a packet from the answerer, turned. */
+function tcpTuple(turned: boolean): Json {
+  const from = [nft.field("ip", "saddr"), nft.field("tcp", "sport")];
+  const to = [nft.field("ip", "daddr"), nft.field("tcp", "dport")];
+  return turned ? nft.concat(...to, ...from) : nft.concat(...from, ...to);
 }
 
 const hook = (name: string, at: string, prio: number, policy: string, type = "filter"): nft.Command =>
@@ -135,6 +147,8 @@ function baseChains(): nft.Command[] {
   commands.push(...earlyRules());
   commands.push(nft.rule("judge", nft.vmap(protocol, "pending")), nft.rule("judge", nft.goto("confirmed")));
   const mark = nft.meta("mark");
+  const ends = nft.match(nft.and(nft.field("tcp", "flags"), 3), "!=", 0);
+  commands.push(nft.rule("handover", ends, nft.jump("answering")));
   for (const slot of SLOTS) {
     const mine = nft.match(mark, "==", HANDOVER[slot]);
     const key = nft.concat(nft.ct("mark"), nft.field("ip", "daddr"), nft.field("th", "dport"));
@@ -177,6 +191,8 @@ function earlyRules(): nft.Command[] {
     early("fragment", nft.match(nft.and(nft.field("ip", "frag-off"), 0x3fff), "!=", 0)),
     early("ip-options", nft.match(nft.field("ip", "hdrlength"), "!=", 5)),
     nft.rule("early", protocol("tcp"), urgent, nft.jump("urgent")),
+    // The answering side's bare SYN would turn a connection round (simultaneous open, TIME_WAIT).
+    nft.rule("early", protocol("tcp"), nft.match(nft.and(flags, 0x17), "==", 2), nft.match(tcpTuple(true), "==", "@answering"), { notrack: null }),
     nft.rule("early", protocol("tcp"), reaches(19), nft.ACCEPT),
     nft.rule("early", protocol({ set: ["udp", "icmp"] }), reaches(7), nft.ACCEPT),
     early("short", protocol({ set: ["tcp", "udp", "icmp"] })),
@@ -235,7 +251,7 @@ export function attach(interfaces: readonly string[]): nft.Document {
  * Sets that packets write to, and the rules that do so for both slots. nft makes a set writable only
  * together with a rule that writes; for those of the slots' own rules that is one that nothing runs.
  */
-function dynamicSets(): nft.Command[] {
+function dynamicSets(answerSeconds: number): nft.Command[] {
   const priority = nft.meta("priority");
   const mark = nft.meta("mark");
   const pair = nft.concat(priority, mark);
@@ -251,15 +267,18 @@ function dynamicSets(): nft.Command[] {
     ["full", ["classid", "mark"], ZONES_MAX, timed(1)],
     ["flood", ["classid", "mark"], ZONES_MAX],
     ["peers", peer, PEERS_MAX, timed(PEER_SECONDS)],
+    ["answering", TCP_TUPLE, ANSWERING_MAX, timed(answerSeconds)],
   ];
   const key = { denied: nft.concat(priority, mark, source, target) };
   const overrun = { limit: { rate: RECOUNTS_PER_SECOND, per: "second", burst: RECOUNTS_PER_SECOND, inv: true } };
   return [
     ...sets.map(([name, type, size, rest]) => nft.add("set", { name, type, size, ...rest })),
-    ...["count", "opened", "writable"].map((name) => nft.flush("chain", name)),
+    ...["count", "opened", "answering", "writable"].map((name) => nft.flush("chain", name)),
     nft.rule("count", nft.each("update", "denied", key.denied, nft.COUNTER)),
     nft.rule("opened", { counter: "opened" }),
     nft.rule("opened", nft.each("update", "peers", nft.concat(mark, from, to, nft.meta("l4proto"), port), nft.COUNTER)),
+    nft.rule("answering", nft.match(nft.ct("direction"), "==", "original"), nft.each("update", "answering", tcpTuple(false)), nft.RETURN),
+    nft.rule("answering", nft.each("update", "answering", tcpTuple(true))),
     nft.rule("writable", nft.match(pair, "==", "@full"), nft.each("add", "flood", pair, overrun)),
     nft.rule("writable", nft.each("add", "budget", pair, { "ct count": { val: 1, inv: true } })),
     nft.rule("writable", nft.each("update", "sample", nft.concat(priority, mark, source, to), { limit: { rate: 1, per: "second" } })),

@@ -19,14 +19,12 @@ const instance = instanceNamed(name);
 const events = new EventLog(eventsDir(instance), "enforcer");
 const guardCommand = [
   ...[node, "--disable-sigusr1", `${codeDir}/packages/sallyport/src/guard.main.ts`],
-  ...[name, hostNetns],
+  ...[name, hostNetns, uid],
 ];
-const enforcement = await openEnforcement(instance, {
-  hostNetns,
-  clock: Date.now,
-  guardCommand,
-  rootless: uid === "",
-});
+const enforcement = await openEnforcement(
+  { instance, hostNetns, oneEngine: uid === "" },
+  { clock: Date.now, guardCommand },
+);
 const service = new EnforcerService({
   instance,
   enforcement,

@@ -3,9 +3,7 @@ import process from "node:process";
 import { openGuard } from "@sallyport/enforce";
 import { instanceNamed } from "./instance.ts";
 
-const [name = "main", hostNetns = ""] = process.argv.slice(2);
-await openGuard(instanceNamed(name), {
-  hostNetns,
-  rootless: process.getuid?.() !== 0,
-  ready: () => process.stdout.write("standing\n"),
+const [name = "main", hostNetns = "", uid = ""] = process.argv.slice(2);
+await openGuard({ instance: instanceNamed(name), hostNetns, oneEngine: uid === "" }, () => {
+  process.stdout.write("standing\n");
 });

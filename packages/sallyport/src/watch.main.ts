@@ -7,8 +7,8 @@ import path from "node:path";
 import { caged } from "./cage.ts";
 
 const [outer = "", tap = "", nflog = "", directory = "", uid = ""] = process.argv.slice(2);
-/** The interface of the tap room that the eBPF program redirects samples to. */
-const TAP_INTERFACE = "samples0";
+/** The interface of the tap room that the eBPF program's samples come out of. */
+const TAP_INTERFACE = "tap0";
 
 /** `-Z` gives up root once the socket is open; in a user namespace there is nothing to give up. */
 function capture(netns: string, device: string): ChildProcess {

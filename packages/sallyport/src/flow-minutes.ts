@@ -22,6 +22,8 @@ export class FlowMinutes {
   add(nowMs: number, counters: Counters, legs: Legs | undefined): void {
     const minute = Math.floor(nowMs / MINUTE_MS);
     if (minute === this.#minute || legs === undefined) return;
+    // The kernel's counters outlive this process: the first look only says where they stand.
+    const isFirst = this.#minute === 0;
     this.#minute = minute;
     const zoneOf = (address: number): string =>
       legs.zones.find(({ addresses }) => addresses.some(({ first, last }) => first <= address && address <= last))
@@ -31,13 +33,13 @@ export class FlowMinutes {
       const accepted = this.#since(`${point} ${peer.id} ${source} ${destination} ${protocol} ${port}`, peer.sessions);
       const ends = { source: formatIpv4(source), destination: formatIpv4(destination) };
       const zones = { sourceZone: zoneOf(source), destinationZone: zoneOf(destination) };
-      this.#tell(nowMs, { point, conduit, ...ends, ...zones, protocol, port, accepted, refused: 0, reason: "" });
+      if (!isFirst) this.#tell(nowMs, { point, conduit, ...ends, ...zones, protocol, port, accepted, refused: 0, reason: "" });
     }
     for (const denial of counters.denials) {
       const { point, name: conduit, reason, sourceZone, destinationZone, id, packets } = denial;
       const refused = this.#since(`${point} ${id} ${reason} ${sourceZone} ${destinationZone}`, packets);
       const none = { source: "", destination: "", protocol: "", port: 0, accepted: 0 };
-      this.#tell(nowMs, { point, conduit, ...none, sourceZone, destinationZone, refused, reason });
+      if (!isFirst) this.#tell(nowMs, { point, conduit, ...none, sourceZone, destinationZone, refused, reason });
     }
   }
 

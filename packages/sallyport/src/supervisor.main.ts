@@ -23,7 +23,9 @@ const [name = "main", codeFrom = "", hostNetns = "/proc/self/ns/net"] = process.
 const instance = instanceNamed(name);
 const rootless =
   fs.readFileSync("/proc/self/uid_map", "utf8").trim().split(/\s+/)[2] !== "4294967295";
+process.umask(0o022);
 fs.mkdirSync(instance.runDir, { recursive: true });
+fs.mkdirSync(instance.stateDir, { recursive: true });
 fs.writeFileSync(path.join(instance.runDir, "supervisor.pid"), String(process.pid));
 const events = new EventLog(eventsDir(instance), "supervisor");
 const code = mountCode(instance, codeFrom);
@@ -54,11 +56,15 @@ function main(process: string): string {
 }
 
 /** Read-only and under /run: a checkout in a 0700 home is still loadable by every uid. */
-function mountCode({ runDir }: Instance, from: string): string {
+function mountCode({ runDir, stateDir }: Instance, from: string): string {
+  // Workers pass through to directories of their own, whatever umask this was started with.
+  for (const directory of [path.dirname(runDir), runDir, path.dirname(stateDir), stateDir]) {
+    fs.chmodSync(directory, 0o711);
+  }
+  // With one uid there is nobody else to load it.
+  if (rootless) return from;
   const at = path.join(runDir, "code");
   fs.mkdirSync(at, { recursive: true });
-  fs.chmodSync(path.dirname(runDir), 0o711);
-  fs.chmodSync(runDir, 0o711);
   const commands = [
     ["umount", "-q", at],
     ["mount", "--bind", from, at],

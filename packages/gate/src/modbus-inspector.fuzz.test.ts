@@ -299,6 +299,7 @@ class Connection implements Outlet {
       const whole = adu.slice(0, decoded.sizeBytes);
       const isSilent = whole[7] === 8 && whole[9] === 4;
       if (!isSilent) this.#answers.push(this.#fuzzer.response(whole, decoded.message));
+      assert.ok(this.#answers.length <= OUTSTANDING_MAX, "more are outstanding than may be");
       this.#fuzzer.forwarded++;
       this.#accepted++;
       at += decoded.sizeBytes;
@@ -329,6 +330,7 @@ class Connection implements Outlet {
   close(reason: string, why: string): void {
     assert.match(reason, /^l7\.(request|response)-[a-z-]+$/);
     assert.ok(why.length > 0);
+    assert.equal(this.isClean, false, `closed with ${reason} though nothing malformed was sent`);
     this.isClosed = true;
     this.#fuzzer.closed++;
   }

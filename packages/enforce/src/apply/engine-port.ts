@@ -15,7 +15,7 @@ export interface Engine {
   readonly point: Point;
   readonly kind: "nftables" | "ebpf";
   /** Sysctls of the room that the engine's packet semantics depend on, `net.…` → value. */
-  readonly sysctls: Readonly<Record<string, string>>;
+  sysctls(legs: Legs): Readonly<Record<string, string>>;
   /**
    * Makes the engine stand in its empty room, both slots denying everything, and reads it back.
    * Idempotent: on a room that has it, nothing that lives (counters, live sets, sessions) is lost.

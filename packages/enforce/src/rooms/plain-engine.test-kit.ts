@@ -16,13 +16,16 @@ import { type LiveEntry, type Lowering, MARKS } from "../engine.ts";
 
 export class PlainEngine implements Engine {
   readonly kind = "nftables";
-  readonly sysctls: Readonly<Record<string, string>> = {};
   readonly point: Point;
   readonly netns: string;
 
   constructor(point: Point, netns: string) {
     this.point = point;
     this.netns = netns;
+  }
+
+  sysctls(): Readonly<Record<string, string>> {
+    return {};
   }
 
   async install(): Promise<void> {

@@ -30,6 +30,8 @@ export interface RoomPlan {
   readonly interfaces: readonly string[];
   /** Those that forward. */
   readonly routed: readonly string[];
+  /** What the engine asks of the kernel here, `net.…` → value. */
+  readonly engineNeeds: Readonly<Record<string, string>>;
   readonly addresses: readonly InterfaceAddress[];
   readonly neighbors: readonly Neighbor[];
   readonly routes: readonly Route[];
@@ -129,6 +131,7 @@ function finish(room: string, from: Draft, guard: readonly Rule[]): RoomPlan {
     ...from,
     room,
     guard,
+    engineNeeds: {},
     interfaces: [...from.interfaces],
     routed: [...new Set(from.routed)],
   };

@@ -107,7 +107,7 @@ export class RoomSet {
         const [rules, links, sysctls] = await Promise.all([
           checkGuard(netns, room),
           checkLinks(netns, room),
-          checkSysctls(netns, this.sysctls(room)),
+          checkSysctls(netns, sysctlsOf(room)),
         ]);
         return [...rules, ...links, ...sysctls].map((line) => `${room.room}: ${line}`);
       }),
@@ -120,7 +120,7 @@ export class RoomSet {
     await Promise.all(
       this.plan(legs).rooms.map(async (room) => {
         const netns = netnsOf(this.instance, room.room);
-        await setSysctls(netns, this.sysctls(room));
+        await setSysctls(netns, sysctlsOf(room));
         const shown = await shownRules(netns);
         const wanted = new Map(room.guard.map((rule) => [shownRule(rule), rule]));
         const missing = [...wanted].filter(([text]) => !shown.includes(text));
@@ -163,14 +163,13 @@ export class RoomSet {
   }
 
   private plan(legs: Legs): SitePlan {
-    return planSite(legs, (room) => netnsOf(this.instance, room));
-  }
-
-  private sysctls(plan: RoomPlan, links = true): Sysctls {
-    const { point } = plan;
-    const interfaces = links ? ["lo", ...plan.interfaces] : ["lo"];
-    const engineNeeds = point === undefined ? {} : this.engines[point].sysctls;
-    return sysctlsOf({ engine: point !== undefined, interfaces, routed: plan.routed, engineNeeds });
+    const site = planSite(legs, (room) => netnsOf(this.instance, room));
+    const rooms = site.rooms.map((room) =>
+      room.point === undefined
+        ? room
+        : { ...room, engineNeeds: this.engines[room.point].sysctls(legs) },
+    );
+    return { ...site, rooms };
   }
 
   private async extend(from: SitePlan, to: SitePlan, legs: Legs): Promise<void> {
@@ -193,7 +192,7 @@ export class RoomSet {
   private async secure(room: RoomPlan, before: RoomPlan | undefined): Promise<void> {
     const netns = netnsOf(this.instance, room.room);
     if (before === undefined) {
-      const sysctls = this.sysctls(room, false);
+      const sysctls = sysctlsOf(room, false);
       await Promise.all([
         setSysctls(netns, sysctls),
         ipBatch(netns, [...guardLines(room.guard), ...tableLines(room)]),
@@ -233,12 +232,12 @@ export class RoomSet {
         const netns = netnsOf(this.instance, room.room);
         const had = before.get(room.room);
         const lines = had === undefined ? new Set<string>() : new Set(configLines(had));
-        await setSysctls(netns, difference(this.sysctls(room), had && this.sysctls(had)));
+        await setSysctls(netns, difference(sysctlsOf(room), had && sysctlsOf(had)));
         await ipBatch(
           netns,
           configLines(room).filter((line) => !lines.has(line)),
         );
-        mustHold(room.room, await checkSysctls(netns, this.sysctls(room)));
+        mustHold(room.room, await checkSysctls(netns, sysctlsOf(room)));
       }),
     );
   }

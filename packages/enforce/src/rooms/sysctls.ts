@@ -1,6 +1,7 @@
 /** Kernel settings of a room: set, read back, watched. */
 import { existsSync } from "node:fs";
 import { run } from "../apply/run.ts";
+import type { RoomPlan } from "./plan.ts";
 
 /** `net/ipv4/…` → value. A slash parts the names, as an interface may be called `eth0.5`. */
 export type Sysctls = ReadonlyMap<string, string>;
@@ -36,32 +37,29 @@ const EVERY_ROOM: Readonly<Record<string, string>> = {
 };
 
 /**
- * All settings of a room. `routed` are the interfaces that forward: in a component's room none,
- * and in an engine's room not `all` and `default`, so that an undeclared NIC does not forward either.
+ * All settings of a room. `routed` are the interfaces that forward: in a component's room none, and in
+ * an engine's room not `all` and `default`, so that an undeclared NIC does not forward either. Before
+ * there are links there is no engine, whose settings may need a kernel module that comes with it.
  */
-export function sysctlsOf(room: {
-  readonly engine: boolean;
-  readonly interfaces: readonly string[];
-  readonly routed: readonly string[];
-  readonly engineNeeds: Readonly<Record<string, string>>;
-}): Sysctls {
+export function sysctlsOf(room: RoomPlan, linked = true): Sysctls {
+  const interfaces = ["all", "default", "lo", ...(linked ? room.interfaces : [])];
   const out = new Map(Object.entries(EVERY_ROOM));
   // First `all`: writing it changes every interface's value, and `accept_redirects` with it.
-  for (const name of ["all", "default", ...room.interfaces]) {
-    const forwards = room.routed.includes(name) ? "1" : "0";
-    out.set(`net/ipv4/conf/${name}/forwarding`, forwards);
+  for (const name of interfaces) {
+    out.set(`net/ipv4/conf/${name}/forwarding`, room.routed.includes(name) ? "1" : "0");
   }
-  for (const name of ["all", "default", ...room.interfaces]) {
+  for (const name of interfaces) {
     for (const [key, value] of Object.entries(PER_INTERFACE)) {
       out.set(`net/ipv4/conf/${name}/${key}`, value);
     }
     // A kernel without IPv6 has nothing to switch off.
     if (existsSync("/proc/sys/net/ipv6")) out.set(`net/ipv6/conf/${name}/disable_ipv6`, "1");
   }
-  if (!room.engine) return out;
-  for (const [key, value] of Object.entries(ENGINE_ROOM)) out.set(key, value);
-  for (const [key, value] of Object.entries(room.engineNeeds))
+  if (room.point === undefined) return out;
+  const needs = linked ? Object.entries(room.engineNeeds) : [];
+  for (const [key, value] of [...Object.entries(ENGINE_ROOM), ...needs]) {
     out.set(key.replaceAll(".", "/"), value);
+  }
   return out;
 }
 

@@ -1,0 +1,165 @@
+/**
+ * Beside an engine that only judges: the address translation to a gate, for packets that carry that
+ * engine's inspected mark and for no others. It allows nothing: what it does not translate, the
+ * mark's own routing table stops.
+ */
+import { contains, formatIpv4, type Interval, type Ipv4, subtract, union } from "@sallyport/core";
+import type { Legs, Point, Redirect } from "@sallyport/policy/legs";
+import { type Lowering, MARKS } from "../engine.ts";
+import type { Engine, EngineCounters, EngineState, GrantRow, Selection } from "./engine-port.ts";
+import { run } from "./run.ts";
+
+const TABLE = "ip sallyport_gates";
+const KEY = "ipv4_addr . ipv4_addr . inet_service : ipv4_addr . inet_service";
+const DIALLED = "ip saddr . ip daddr . tcp dport";
+const FRAME = `
+add table ${TABLE}
+add map ${TABLE} pending { type mark : verdict; flags timeout; }
+add chain ${TABLE} gates { type nat hook prerouting priority dstnat; policy accept; }
+add chain ${TABLE} confirmed
+flush chain ${TABLE} gates
+${[0, 1]
+  .map(
+    (slot) => `add map ${TABLE} conduits_${slot} { type ${KEY}; flags interval; }
+add map ${TABLE} grants_${slot} { type ${KEY}; }
+add chain ${TABLE} slot_${slot}
+flush chain ${TABLE} slot_${slot}
+add rule ${TABLE} slot_${slot} dnat ip to ${DIALLED} map @grants_${slot}
+add rule ${TABLE} slot_${slot} dnat ip to ${DIALLED} map @conduits_${slot}`,
+  )
+  .join("\n")}
+add rule ${TABLE} gates meta mark & 0xffff0000 != ${MARKS.inspectBase} accept
+add rule ${TABLE} gates meta mark & 0 vmap @pending
+add rule ${TABLE} gates goto confirmed
+`;
+
+export class TranslatedEngine implements Engine {
+  readonly point: Point;
+  readonly kind: Engine["kind"];
+  private readonly engine: Engine;
+  private readonly netns: string;
+
+  constructor(engine: Engine, netns: string) {
+    this.point = engine.point;
+    this.kind = engine.kind;
+    this.engine = engine;
+    this.netns = netns;
+  }
+
+  sysctls(legs: Legs): Readonly<Record<string, string>> {
+    return this.engine.sysctls(legs);
+  }
+
+  async install(legs: Legs): Promise<void> {
+    await Promise.all([this.engine.install(legs), this.nft(FRAME)]);
+  }
+
+  attach(interfaces: readonly string[]): Promise<void> {
+    return this.engine.attach(interfaces);
+  }
+
+  async load(lowering: Lowering): Promise<void> {
+    const { slot, legs } = lowering;
+    const names = [`conduits_${slot}`, `grants_${slot}`] as const;
+    const rows = lowering.grants.flatMap((row) => grantElements(legs, this.point, row));
+    const lines = [
+      ...names.map((name) => `flush map ${TABLE} ${name}`),
+      ...adding(names[0], conduitElements(legs, this.point)),
+      ...adding(names[1], [...new Set(rows)]),
+    ];
+    await Promise.all([this.engine.load(lowering), this.nft(lines.join("\n"))]);
+  }
+
+  async select(selection: Selection): Promise<void> {
+    const { confirmed, pending } = selection;
+    const timed =
+      pending === undefined
+        ? ""
+        : `add element ${TABLE} pending { 0 timeout ${Math.ceil(pending.forMs)}ms : goto slot_${pending.slot} }`;
+    await this.nft(`flush map ${TABLE} pending
+      flush chain ${TABLE} confirmed
+      add rule ${TABLE} confirmed goto slot_${confirmed}
+      ${timed}`);
+    await this.engine.select(selection);
+  }
+
+  setLive(...args: Parameters<Engine["setLive"]>): Promise<void> {
+    return this.engine.setLive(...args);
+  }
+
+  async addGrant(lowering: Lowering, row: GrantRow): Promise<void> {
+    const elements = grantElements(lowering.legs, this.point, row);
+    await this.nft(adding(`grants_${lowering.slot}`, elements).join("\n"));
+    await this.engine.addGrant(lowering, row);
+  }
+
+  async removeGrant(lowering: Lowering, row: GrantRow): Promise<void> {
+    await this.engine.removeGrant(lowering, row);
+    const add = adding(`grants_${lowering.slot}`, grantElements(lowering.legs, this.point, row));
+    // Deleting what is not there is an error, so it is added first.
+    await this.nft([...add, ...add.map((line) => line.replace("add", "delete"))].join("\n"));
+  }
+
+  async readBack(): Promise<EngineState> {
+    const [state, text] = await Promise.all([
+      this.engine.readBack(),
+      run("nft", ["-s", "list", "ruleset"], { netns: this.netns }),
+    ]);
+    // The timed element comes and goes by itself; the engine itself says which slot is in force.
+    const lasting = text.replace(/map pending \{[^}]*(\{[^}]*\}[^}]*)?\}/, "");
+    return { ...state, digest: `${state.digest} ${lasting}` };
+  }
+
+  counters(): Promise<EngineCounters> {
+    return this.engine.counters();
+  }
+
+  remove(): Promise<void> {
+    return this.engine.remove();
+  }
+
+  private async nft(input: string): Promise<void> {
+    if (input !== "") await run("nft", ["-f", "-"], { netns: this.netns, input: `${input}\n` });
+  }
+}
+
+function adding(map: string, elements: readonly string[]): string[] {
+  return elements.length === 0 ? [] : [`add element ${TABLE} ${map} { ${elements.join(", ")} }`];
+}
+
+/** By name, as packets choose their conduit: a source that an earlier one covers stays with it. */
+function conduitElements(legs: Legs, point: Point): string[] {
+  const covered = new Map<string, Interval[]>();
+  const out: string[] = [];
+  for (const conduit of legs.conduits) {
+    if (conduit.session !== undefined) continue;
+    for (const leg of conduit.legs.filter((one) => one.point === point)) {
+      for (const redirect of leg.redirects) {
+        const key = `${redirect.address}:${redirect.port}`;
+        const taken = covered.get(key) ?? [];
+        covered.set(key, union(taken, leg.from));
+        out.push(...subtract(leg.from, taken).map((source) => element(source, redirect)));
+      }
+    }
+  }
+  return out;
+}
+
+function grantElements(legs: Legs, point: Point, { grant }: GrantRow): string[] {
+  const conduit = legs.conduits.find(({ name }) => name === grant.conduit);
+  const legsHere = conduit?.legs.filter((leg) => leg.point === point) ?? [];
+  return legsHere
+    .filter((leg) => contains(leg.from, grant.source))
+    .flatMap((leg) => leg.redirects)
+    .filter(
+      ({ slot, address, port }) =>
+        slot === grant.slot && address === grant.target && port === grant.port,
+    )
+    .map((redirect) => element({ first: grant.source, last: grant.source }, redirect));
+}
+
+function element(source: { first: Ipv4; last: Ipv4 }, redirect: Redirect): string {
+  const from = [...new Set([source.first, source.last])].map(formatIpv4).join("-");
+  const { address, port, listenAddress, listenPort } = redirect;
+  return `${from} . ${formatIpv4(address)} . ${port} : ${formatIpv4(listenAddress)} . ${listenPort}`;
+}

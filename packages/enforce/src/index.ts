@@ -15,9 +15,9 @@ export {
   type Difference,
   Enforcement,
   type EnforcementOptions,
+  type Named,
 } from "./apply/enforcement.ts";
 export type { GrantRequest } from "./apply/grants.ts";
-export { standGuard } from "./apply/guard.ts";
 export { type Output, type RunOptions, run, tryRun } from "./apply/run.ts";
 export type { Generation } from "./apply/state.ts";
 export {
@@ -28,5 +28,6 @@ export {
   MARKS,
   type Slot,
 } from "./engine.ts";
+export { openEnforcement, openGuard, type Place } from "./open.ts";
 export { type Instance, netnsOf, standingRooms } from "./rooms/instance.ts";
 export { type Engines, RoomSet, type Tripwire } from "./rooms/room-set.ts";

@@ -22,7 +22,10 @@ const ANY_PORT: readonly Interval[] = [{ first: 0, last: 0 }];
 
 export class Cells {
   readonly #cells = new Map<string, Cell>();
-  readonly #bundles = new Map<string, { readonly index: number; readonly ids: readonly number[] }>();
+  readonly #bundles = new Map<
+    string,
+    { readonly index: number; readonly ids: readonly number[] }
+  >();
   #count = 0;
 
   cover(source: number, target: number, leg: Leg, id: number): void {
@@ -36,9 +39,13 @@ export class Cells {
     cell.candidates.push({ id, ports: protocol === "icmp" ? ANY_PORT : leg.ports });
     this.#count += 1;
     if (this.#count > CELLS_MAX) {
-      throw new SallyportError("policy-too-large", `more than ${CELLS_MAX} cells of source, target and port`, {
-        hint: "name assets instead of networks, or networks instead of many assets",
-      });
+      throw new SallyportError(
+        "policy-too-large",
+        `more than ${CELLS_MAX} cells of source, target and port`,
+        {
+          hint: "name assets instead of networks, or networks instead of many assets",
+        },
+      );
     }
   }
 
@@ -70,9 +77,13 @@ export class Cells {
     const [only, second] = distinct;
     if (only !== undefined && second === undefined) return only;
     if (distinct.length > CANDIDATES_MAX) {
-      throw new SallyportError("too-many-overlaps", `${distinct.length} conduits cover the same packet`, {
-        hint: `at most ${CANDIDATES_MAX} may; see the overlap lint`,
-      });
+      throw new SallyportError(
+        "too-many-overlaps",
+        `${distinct.length} conduits cover the same packet`,
+        {
+          hint: `at most ${CANDIDATES_MAX} may; see the overlap lint`,
+        },
+      );
     }
     const key = distinct.join();
     const bundle = this.#bundles.get(key) ?? { index: this.#bundles.size + 1, ids: distinct };

@@ -28,6 +28,9 @@ export function conntrackSysctls(limits: EngineLimits): Readonly<Record<string, 
     checksum: 0,
   };
   return Object.fromEntries(
-    Object.entries(seconds).map(([name, value]) => [`net.netfilter.nf_conntrack_${name}`, `${value}`]),
+    Object.entries(seconds).map(([name, value]) => [
+      `net.netfilter.nf_conntrack_${name}`,
+      `${value}`,
+    ]),
   );
 }

@@ -166,10 +166,19 @@ export class Harness {
   async #batch(frames: readonly Frame[]): Promise<EngineVerdict[]> {
     const marker = ++this.#markers;
     this.#events.length = 0;
-    const chunks = [...frames, { interface: this.#interfaces[0] ?? "", bytes: markerFrame(marker) }];
+    const chunks = [
+      ...frames,
+      { interface: this.#interfaces[0] ?? "", bytes: markerFrame(marker) },
+    ];
     this.#sender.stdin.write(Buffer.concat(chunks.map((frame) => this.#record(frame))));
     await this.#until(() => this.#events.some((event) => isMarker(event, marker)), "end marker");
-    return matchEvents(frames, this.#events.slice(0, this.#events.findIndex((e) => isMarker(e, marker))));
+    return matchEvents(
+      frames,
+      this.#events.slice(
+        0,
+        this.#events.findIndex((e) => isMarker(e, marker)),
+      ),
+    );
   }
 
   #record(frame: Frame): Buffer {
@@ -199,7 +208,14 @@ export class Harness {
     const end = performance.now() + BATCH_MS;
     try {
       while (!done()) {
-        if (performance.now() >= end) { console.log(this.#events.length, this.#events.map((e) => e.prefix).join(' '), this.#bytes.length); throw new Error(`no ${what} within ${BATCH_MS} ms`); }
+        if (performance.now() >= end) {
+          console.log(
+            this.#events.length,
+            this.#events.map((e) => e.prefix).join(" "),
+            this.#bytes.length,
+          );
+          throw new Error(`no ${what} within ${BATCH_MS} ms`);
+        }
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
         });
@@ -234,7 +250,14 @@ function probe(interfaces: readonly string[]): nft.Document {
   });
   const mark = nft.meta("mark");
   const table = { family: "ip", table: "probe" };
-  const chain = { ...table, name: "probe", type: "filter", hook: "prerouting", prio: -80, policy: "accept" };
+  const chain = {
+    ...table,
+    name: "probe",
+    type: "filter",
+    hook: "prerouting",
+    prio: -80,
+    policy: "accept",
+  };
   const rule = (...expr: nft.Command[string][]): nft.Command => ({
     add: { rule: { ...table, chain: "probe", expr } },
   });
@@ -249,7 +272,15 @@ function probe(interfaces: readonly string[]): nft.Document {
   ];
   for (const dev of interfaces) {
     const name = `probe_${dev}`;
-    const base = { family: "netdev", table: "probe", name, type: "filter", hook: "ingress", dev, prio: 10 };
+    const base = {
+      family: "netdev",
+      table: "probe",
+      name,
+      type: "filter",
+      hook: "ingress",
+      dev,
+      prio: 10,
+    };
     const arp = [nft.match(mark, "==", MARKS.arp), log("arp"), nft.ACCEPT];
     commands.push({ add: { chain: { ...base, policy: "accept" } } });
     commands.push({ add: { rule: { family: "netdev", table: "probe", chain: name, expr: arp } } });

@@ -40,7 +40,10 @@ export function elements(name: string, elem: readonly Json[]): Command[] {
 /** Elements that may or may not be there are gone afterwards: deleting a missing one is an error. */
 export function removed(name: string, elem: readonly Json[]): Command[] {
   if (elem.length === 0) return [];
-  return [...elements(name, elem), { delete: { element: { family: "ip", table: TABLE, name, elem } } }];
+  return [
+    ...elements(name, elem),
+    { delete: { element: { family: "ip", table: TABLE, name, elem } } },
+  ];
 }
 
 export const meta = (key: string): Json => ({ meta: { key } });

@@ -2,13 +2,21 @@
  * Legs to the elements of one slot. Everything a policy says is in sets and maps; rules never change
  * in number.
  */
-import { formatIpv4, type Interval, type Ipv4, type Json, normalize, SallyportError, subtract } from "@sallyport/core";
+import {
+  formatIpv4,
+  type Interval,
+  type Ipv4,
+  type Json,
+  normalize,
+  SallyportError,
+  subtract,
+} from "@sallyport/core";
 import type { Conduit, Leg, Legs, Point } from "@sallyport/policy/legs";
 import type { LiveEntry, Lowering, Slot } from "../engine.ts";
 import { atoms, type Classes, classify } from "./classes.ts";
 import * as nft from "./json.ts";
 import { Cells } from "./cells.ts";
-import { type GrantRow, grantElements, redirectElements } from "./redirects.ts";
+import { type Elements, grantRedirects, grantRows, redirectElements } from "./redirects.ts";
 import { slotRules } from "./rules.ts";
 import { CLOSED_REASONS, slotTables } from "./skeleton.ts";
 
@@ -18,6 +26,8 @@ const CLASS_BASE = 16;
 const ADDRESS_LAST = 0xffffffff;
 const MULTICAST: Interval = { first: 0xe0000000, last: 0xefffffff };
 
+type GrantRow = Lowering["grants"][number];
+
 export interface FillOptions {
   /** False: every denial is an event. */
   readonly sampled?: boolean;
@@ -25,7 +35,7 @@ export interface FillOptions {
 
 /** Replaces all that one slot holds. The other slot and all that counts stay as they are. */
 export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Document {
-  const { legs, point, slot, generation, conduits, grants, now } = lowering;
+  const { legs, slot, generation, conduits, grants, now } = lowering;
   const { sessionsPerZone } = legs.limits;
   const rules = { slot, generation, sessionsPerZone, sampled: options.sampled ?? true };
   const entries = [...conduits.values(), ...grants.map(({ entry }) => entry)];
@@ -34,15 +44,19 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
     ...slotRules(rules),
     ...zoneElements(legs, slot),
     ...cellElements(lowering),
-    ...redirectElements(lowering),
-    ...grants.flatMap((grant) => grantElements(legs, point, slot, grant).flatMap(asCommands)),
-    ...nft.elements("hits", entries.map(({ id }) => id)),
+    ...redirectElements(lowering).flatMap(asCommands),
+    ...grants.flatMap((row) => grantRedirects(lowering, row)).flatMap(asCommands),
+    ...asCommands(grantRows(lowering)),
+    ...nft.elements(
+      "hits",
+      entries.map(({ id }) => id),
+    ),
     ...liveElements(entries, now, slot),
   ];
-  const numbers = (name: string, chosen: readonly LiveEntry[]): nft.Command[] =>
-    nft.elements(`${name}_${slot}`, chosen.map(({ id }) => id));
-  commands.push(...numbers("audit", entries.filter((entry) => entry.audit)));
-  commands.push(...numbers("diode", entries.filter((entry) => entry.diode)));
+  for (const kind of ["audit", "diode"] as const) {
+    const ids = entries.filter((entry) => entry[kind]).map(({ id }) => id);
+    commands.push(...nft.elements(`${kind}_${slot}`, ids));
+  }
   return { nftables: commands };
 }
 
@@ -50,19 +64,16 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
  * What is open, until when, and why it is closed after that. A new end replaces the old one: kernels
  * before 6.12 keep the first unless the element is deleted.
  */
-export function setLive(
-  entries: readonly LiveEntry[],
-  now: number,
-  slots: readonly Slot[],
-): nft.Document {
+export function setLive({ slot, now }: Lowering, entries: readonly LiveEntry[]): nft.Document {
   const ids = entries.map(({ id }) => id);
-  const commands = nft.elements("hits", ids);
-  for (const slot of slots) {
-    const closed = CLOSED_REASONS.map((reason) => `closed_${reason}_${slot}`);
-    commands.push(...[`live_${slot}`, ...closed].flatMap((name) => nft.removed(name, ids)));
-    commands.push(...liveElements(entries, now, slot));
-  }
-  return { nftables: commands };
+  const known = nft.elements("hits", ids);
+  return { nftables: [...known, ...unlive(ids, slot), ...liveElements(entries, now, slot)] };
+}
+
+/** Neither open nor closed for a reason: `revoked`. */
+function unlive(ids: readonly number[], slot: Slot): nft.Command[] {
+  const names = ["live", ...CLOSED_REASONS.map((reason) => `closed_${reason}`)];
+  return names.flatMap((name) => nft.removed(`${name}_${slot}`, ids));
 }
 
 /** Seconds. nft 1.0.6 counts the milliseconds of a timeout in 31 bits; an end is renewed by then. */
@@ -79,7 +90,10 @@ function liveElements(entries: readonly LiveEntry[], now: number, slot: Slot): n
   }
   const closed = CLOSED_REASONS.map((reason) => {
     const ours = entries.filter(({ liveness }) => liveness.closedReason === reason);
-    return nft.elements(`closed_${reason}_${slot}`, ours.map(({ id }) => id));
+    return nft.elements(
+      `closed_${reason}_${slot}`,
+      ours.map(({ id }) => id),
+    );
   });
   return [...nft.elements(`live_${slot}`, open), ...closed.flat()];
 }
@@ -130,15 +144,24 @@ const hosts = (addresses: readonly Ipv4[]): Interval[] =>
 /** What addresses are, apart from conduits: zones by number, and where nothing may be sent. */
 function zoneElements(legs: Legs, slot: Slot): nft.Command[] {
   const numbers = [...zoneNumbers(legs).keys()];
-  const zones = atoms([[{ first: 0, last: ADDRESS_LAST }], ...legs.zones.map((zone) => zone.addresses)]);
+  const zones = atoms([
+    [{ first: 0, last: ADDRESS_LAST }],
+    ...legs.zones.map((zone) => zone.addresses),
+  ]);
   const named = zones.map((atom) => ({ ...atom, number: numbers[(atom.items[1] ?? 0) - 1] ?? 0 }));
   const refusals = atoms(nowhere(legs)).map((atom): Json => {
     const reason = atom.items.includes(0) ? "to-gateway" : "multicast";
     return [range(atom), nft.goto(`note_${reason}_${slot}`)];
   });
   return [
-    ...nft.elements(`zone_${slot}`, named.map((atom) => [range(atom), atom.number])),
-    ...nft.elements(`zone_mac_${slot}`, named.map((atom) => [range(atom), macOf(atom.number)])),
+    ...nft.elements(
+      `zone_${slot}`,
+      named.map((atom) => [range(atom), atom.number]),
+    ),
+    ...nft.elements(
+      `zone_mac_${slot}`,
+      named.map((atom) => [range(atom), macOf(atom.number)]),
+    ),
     ...nft.elements(`nowhere_${slot}`, refusals),
   ];
 }
@@ -176,7 +199,11 @@ function cellElements(lowering: Lowering): nft.Command[] {
       for (const target of to.of(toSet)) cells.cover(source, target, leg, id);
     }
   }
-  return [...sourceElements(from, legs, point, slot), ...targetElements(to, slot), ...cells.elements(slot)];
+  return [
+    ...sourceElements(from, legs, point, slot),
+    ...targetElements(to, slot),
+    ...cells.elements(slot),
+  ];
 }
 
 /** Open conduits are asked by name, audit conduits last (step 10). */
@@ -221,44 +248,49 @@ function sourceElements(from: Classes, legs: Legs, point: Point, slot: Slot): nf
     if (zone?.point === point) places.push(nft.concat(number, zone.interface));
   }
   return [
-    ...nft.elements(`src_host_${slot}`, from.hosts.map(({ address, number }) => [formatIpv4(address), here(number)])),
-    ...nft.elements(`src_net_${slot}`, from.nets.map((net) => [range(net), here(net.number)])),
+    ...nft.elements(
+      `src_host_${slot}`,
+      from.hosts.map(({ address, number }) => [formatIpv4(address), here(number)]),
+    ),
+    ...nft.elements(
+      `src_net_${slot}`,
+      from.nets.map((net) => [range(net), here(net.number)]),
+    ),
     ...nft.elements(`src_if_${slot}`, places),
   ];
 }
 
 function targetElements(to: Classes, slot: Slot): nft.Command[] {
   return [
-    ...nft.elements(`dst_host_${slot}`, to.hosts.map(({ address, number }) => [formatIpv4(address), number])),
-    ...nft.elements(`dst_net_${slot}`, to.nets.map((net) => [range(net), net.number])),
+    ...nft.elements(
+      `dst_host_${slot}`,
+      to.hosts.map(({ address, number }) => [formatIpv4(address), number]),
+    ),
+    ...nft.elements(
+      `dst_net_${slot}`,
+      to.nets.map((net) => [range(net), net.number]),
+    ),
   ];
 }
 
-/** One grant's row, beside the conduits of the given slots. A row that another grant holds is refused. */
-export function addGrant(
-  legs: Legs,
-  point: Point,
-  grant: GrantRow,
-  slots: readonly Slot[],
-  now: number,
-): nft.Document {
-  const rows = slots.flatMap((slot) => grantElements(legs, point, slot, grant).flatMap(asCommands));
-  return { nftables: [...rows, ...setLive([grant.entry], now, slots).nftables] };
+/** A grant that `lowering` has now: its row, where it leads, and its end. */
+export function addGrant(lowering: Lowering, row: GrantRow): nft.Document {
+  const commands = grantRedirects(lowering, row).flatMap(asCommands);
+  return {
+    nftables: [...grantCommands(lowering), ...commands, ...setLive(lowering, [row.entry]).nftables],
+  };
 }
 
-/** The closing act is `setLive` with a closed entry; this only takes the row out of the way. */
-export function removeGrant(
-  legs: Legs,
-  point: Point,
-  grant: GrantRow,
-  slots: readonly Slot[],
-): nft.Document {
-  const rows = slots.flatMap((slot) => grantElements(legs, point, slot, grant));
-  const ids = [grant.entry.id];
-  const sets = slots.flatMap((slot) => nft.removed(`live_${slot}`, ids));
-  return { nftables: [...sets, ...rows.flatMap(([name, elem]) => nft.removed(name, elem))] };
+/** A grant that `lowering` no longer has. Where it led stays until the slot is filled again. */
+export function removeGrant(lowering: Lowering, { entry }: GrantRow): nft.Document {
+  return { nftables: [...unlive([entry.id], lowering.slot), ...grantCommands(lowering)] };
 }
 
-function asCommands([name, elem]: readonly [string, readonly Json[]]): nft.Command[] {
+function grantCommands(lowering: Lowering): nft.Command[] {
+  const rows = grantRows(lowering);
+  return [nft.flush("map", rows[0]), ...asCommands(rows)];
+}
+
+function asCommands([name, elem]: Elements): nft.Command[] {
   return nft.elements(name, elem);
 }

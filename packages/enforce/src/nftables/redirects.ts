@@ -1,18 +1,22 @@
 /** Translation to gates: whose packets, as dialled, go to which listener in which room. */
-import { contains, formatIpv4, type Interval, type Json, overlaps } from "@sallyport/core";
+import {
+  contains,
+  formatIpv4,
+  type Interval,
+  type Ipv4,
+  type Json,
+  overlaps,
+} from "@sallyport/core";
 import type { Grant, Leg, Legs, Point, Redirect } from "@sallyport/policy/legs";
-import { type LiveEntry, type Lowering, MARKS, type Slot } from "../engine.ts";
+import { type Lowering, MARKS, type Slot } from "../engine.ts";
 import * as nft from "./json.ts";
 
-export interface GrantRow {
-  readonly grant: Grant;
-  readonly entry: LiveEntry;
-}
+type GrantRow = Lowering["grants"][number];
 /** A set or map, and what goes in. */
 export type Elements = readonly [string, readonly Json[]];
 
 /** All redirects of conduits, and the veth behind which each listener lives. */
-export function redirectElements(lowering: Lowering): nft.Command[] {
+export function redirectElements(lowering: Lowering): Elements[] {
   const { legs, point, slot, conduits } = lowering;
   const pairs: Translation[] = [];
   const places: Json[] = [];
@@ -26,53 +30,68 @@ export function redirectElements(lowering: Lowering): nft.Command[] {
     }
   }
   const rooms = legs.rooms.flatMap((room, index) =>
-    (room[point]?.addresses ?? []).map((address) => [formatIpv4(address), MARKS.inspectBase + index]),
+    (room[point]?.addresses ?? []).map((address) => [
+      formatIpv4(address),
+      MARKS.inspectBase + index,
+    ]),
   );
-  const all: Elements[] = [
-    ...translations(pairs, slot),
-    [`redirecting_${slot}`, places],
-    [`rooms_${slot}`, rooms],
-  ];
-  return all.flatMap(([name, elem]) => nft.elements(name, elem));
+  return [...translations(pairs, slot), [`redirecting_${slot}`, places], [`rooms_${slot}`, rooms]];
 }
 
-/** A grant's rows at one point: who dials the target, or the gate that dials it for them. */
-export function grantElements(
-  legs: Legs,
-  point: Point,
-  slot: Slot,
-  { grant, entry }: GrantRow,
-): Elements[] {
+/** Exact rows of all grants in force. Where two ask for the same row, the one that lasts longer has it. */
+export function grantRows({ legs, point, slot, grants }: Lowering): Elements {
+  const rows = new Map<string, { ends: number; row: Json }>();
+  for (const { grant, entry } of grants) {
+    const { open, until } = entry.liveness;
+    const ends = open ? (until ?? Number.POSITIVE_INFINITY) : 0;
+    for (const source of sourcesOf(grant, legs, point)) {
+      const key = `${source} ${grant.target} ${grant.protocol} ${grant.port}`;
+      if ((rows.get(key)?.ends ?? -1) >= ends) continue;
+      const between = [formatIpv4(source), formatIpv4(grant.target)];
+      rows.set(key, { ends, row: [nft.concat(...between, grant.protocol, grant.port), entry.id] });
+    }
+  }
+  return [`grants_${slot}`, [...rows.values()].map(({ row }) => row)];
+}
+
+/** Who dials the target at this point: the person, or behind the gate the address of the slot. */
+function sourcesOf(grant: Grant, legs: Legs, point: Point): Ipv4[] {
   const conduit = legs.conduits.find(({ name }) => name === grant.conduit);
-  if (conduit === undefined) return [];
-  const egress = conduit.listeners.find(
+  const egress = conduit?.listeners.find(
     (listener) =>
       listener.slot === grant.slot &&
       listener.targetAddress === grant.target &&
       listener.targetPort === grant.port,
   )?.egressAddress;
-  const rows: Json[] = [];
-  for (const leg of conduit.legs) {
+  const sources: Ipv4[] = [];
+  for (const leg of conduit?.legs ?? []) {
     if (leg.point !== point || leg.protocol !== grant.protocol) continue;
     const source = leg.redirects.length > 0 ? grant.source : egress;
     if (source === undefined || !contains(leg.from, source)) continue;
-    if (!contains(leg.to, grant.target) || !contains(leg.ports, grant.port)) continue;
-    const ends = [formatIpv4(source), formatIpv4(grant.target)];
-    rows.push([nft.concat(...ends, grant.protocol, grant.port), entry.id]);
+    if (contains(leg.to, grant.target) && contains(leg.ports, grant.port)) sources.push(source);
   }
-  const gated = conduit.legs.filter((leg) => isGated(leg, point) && contains(leg.from, grant.source));
-  const redirects = gated.flatMap((leg) => leg.redirects).filter(
-    ({ address, port, slot: taken }) =>
-      address === grant.target && port === grant.port && taken === grant.slot,
+  return sources;
+}
+
+/** Where one grant's packets are handed to the gate. */
+export function grantRedirects(
+  { legs, point, slot }: Lowering,
+  { grant, entry }: GrantRow,
+): Elements[] {
+  const conduit = legs.conduits.find(({ name }) => name === grant.conduit);
+  const gated = (conduit?.legs ?? []).filter(
+    (leg) => isGated(leg, point) && contains(leg.from, grant.source),
   );
-  const pairs = redirects.map((redirect) => ({ id: entry.id, redirect }));
+  const pairs = gated
+    .flatMap((leg) => leg.redirects)
+    .filter(
+      ({ address, port, slot: taken }) =>
+        address === grant.target && port === grant.port && taken === grant.slot,
+    )
+    .map((redirect) => ({ id: entry.id, redirect }));
   const source = [{ first: grant.source, last: grant.source }];
   const places = pairs.length === 0 ? [] : beginnings(legs, point, entry.id, source);
-  return [
-    [`grants_${slot}`, rows],
-    [`redirecting_${slot}`, places],
-    ...translations(pairs, slot),
-  ];
+  return [[`redirecting_${slot}`, places], ...translations(pairs, slot)];
 }
 
 interface Translation {
@@ -86,9 +105,7 @@ function isGated(leg: Leg, point: Point): boolean {
 
 /** Where packets of a redirected leg arrive: (number, interface). */
 function beginnings(legs: Legs, point: Point, id: number, from: readonly Interval[]): Json[] {
-  const zones = legs.zones.filter(
-    (zone) => zone.point === point && overlaps(zone.addresses, from),
-  );
+  const zones = legs.zones.filter((zone) => zone.point === point && overlaps(zone.addresses, from));
   return [...new Set(zones.map((zone) => zone.interface))].map((device) => nft.concat(id, device));
 }
 

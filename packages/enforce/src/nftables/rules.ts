@@ -174,7 +174,8 @@ function conduitRules(at: At, add: Add): void {
 /** Steps 11 to 13. */
 function openingRules(at: At, add: Add, options: SlotRules): void {
   const { slot, sessionsPerZone } = options;
-  const icmp = (name: string, value: number): Json => nft.match(nft.field("icmp", name), "!=", value);
+  const icmp = (name: string, value: number): Json =>
+    nft.match(nft.field("icmp", name), "!=", value);
   const invalid = nft.goto(at("note_invalid-state"));
   add("opening", nft.match(nft.and(FLAGS, 0x17), "!=", 2), nft.goto(at("note_not-syn")));
   add("opening", icmp("type", 8), invalid);
@@ -213,13 +214,7 @@ function openingRules(at: At, add: Add, options: SlotRules): void {
  * addresses, as there is no third register: the target MAC, our own, before the sample is taken, the
  * source MAC, which is evidence, after it.
  */
-function noteRules(
-  at: At,
-  add: Add,
-  options: SlotRules,
-  reason: PacketReason,
-  code: number,
-): void {
+function noteRules(at: At, add: Add, options: SlotRules, reason: PacketReason, code: number): void {
   const chain = `note_${reason}`;
   const [source, target] = [nft.field("ether", "daddr"), nft.field("ether", "saddr")];
   if (WITHOUT_ID.includes(reason)) add(chain, nft.set(MARK, 0));

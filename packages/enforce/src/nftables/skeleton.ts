@@ -35,6 +35,8 @@ const SAMPLE_SECONDS = 60;
 /** TCP sessions that are opening or closing; without room, conntrack's finer view shows. */
 const ANSWERING_MAX = 65_536;
 const ZONES_MAX = 65_536;
+/** A zone counts as full for this long after a refusal, which only bounds the work of refusing more. */
+const FULL_SECONDS = 1;
 /** Refused sessions that are still counted against a full budget: the count's list grows with each. */
 export const RECOUNTS_PER_SECOND = 100;
 
@@ -50,18 +52,12 @@ export const CLOSED_REASONS: readonly PacketReason[] = [
 /** Found before any conduit is: the denial carries no number. */
 export const EARLY_REASONS: readonly PacketReason[] = ["fragment", "ip-options", "short"];
 
-/** Sets and maps of one slot: name, key, value if it is a map, further flags. */
-const SLOT_TABLES: readonly (readonly [string, Json, string?, string?])[] = [
+type SlotTable = readonly [name: string, key: Json, value?: string];
+const SLOT_TABLES: readonly SlotTable[] = [
   ["src_host", "ipv4_addr", "mark"],
-  ["src_net", "ipv4_addr", "mark", "interval"],
   ["src_if", ["mark", "ifname"]],
   ["dst_host", "ipv4_addr", "classid"],
-  ["dst_net", "ipv4_addr", "classid", "interval"],
-  ["nowhere", "ipv4_addr", "verdict", "interval"],
-  ["zone", "ipv4_addr", "classid", "interval"],
-  ["zone_mac", "ipv4_addr", "ether_addr", "interval"],
   ["cells", ["mark", "classid", "inet_proto", "inet_service"], "mark"],
-  ["ranges", ["mark", "classid", "inet_proto", "inet_service"], "mark", "interval"],
   ["echo", ["mark", "classid"], "mark"],
   ["grants", ["ipv4_addr", "ipv4_addr", "inet_proto", "inet_service"], "mark"],
   ["bundle", "mark", "classid"],
@@ -69,41 +65,92 @@ const SLOT_TABLES: readonly (readonly [string, Json, string?, string?])[] = [
   ["next", ["classid", "mark"], "mark"],
   ["redirect_address", ["mark", "ipv4_addr", "inet_service"], "ipv4_addr"],
   ["redirect_port", ["mark", "ipv4_addr", "inet_service"], "inet_service"],
-  ["rooms", "ipv4_addr", "mark"],
   ["redirecting", ["mark", "ifname"]],
+  ["rooms", "ipv4_addr", "mark"],
   ["diode", "mark"],
   ["audit", "mark"],
-  ["live", "mark", undefined, "timeout"],
-  ...CLOSED_REASONS.map((reason) => [`closed_${reason}`, "mark"] as const),
+  ...CLOSED_REASONS.map((reason): SlotTable => [`closed_${reason}`, "mark"]),
 ];
+const SLOT_INTERVALS: readonly SlotTable[] = [
+  ["src_net", "ipv4_addr", "mark"],
+  ["dst_net", "ipv4_addr", "classid"],
+  ["nowhere", "ipv4_addr", "verdict"],
+  ["zone", "ipv4_addr", "classid"],
+  ["zone_mac", "ipv4_addr", "ether_addr"],
+  ["ranges", ["mark", "classid", "inet_proto", "inet_service"], "mark"],
+];
+const SLOT_TIMED: readonly SlotTable[] = [["live", "mark"]];
 
 /** Chains of one slot; `lower.ts` fills them. */
 export const SLOT_CHAINS: readonly string[] = [
-  ...["slot", "early", "sourced", "session", "session_syn", "session_icmp", "session_live", "alive"],
+  ...[
+    "slot",
+    "early",
+    "sourced",
+    "session",
+    "session_syn",
+    "session_icmp",
+    "session_live",
+    "alive",
+  ],
   ...["lost", "ended", "classify", "candidates", "granted", "found", "bundled", "head"],
   ...["closed", "unmatched", "opening", "create", "limited", "pass"],
   ...REASONS.map((reason) => `note_${reason}`),
 ];
 
-export function slotTables(slot: Slot): { readonly name: string; readonly isMap: boolean }[] {
-  return SLOT_TABLES.map(([name, , value]) => ({ name: `${name}_${slot}`, isMap: value !== undefined }));
+interface Table {
+  readonly name: string;
+  readonly isMap: boolean;
+  readonly declaration: nft.Command;
 }
 
-/** Makes the engine stand in its room. Loading it again changes nothing that is there. */
-export function skeleton(limits: EngineLimits, options: { readonly sampled?: boolean } = {}): nft.Document {
+/** Sets and maps of one slot. */
+export function slotTables(slot: Slot): Table[] {
+  const table = ([base, type, map]: SlotTable, ...flags: string[]): Table => {
+    const name = `${base}_${slot}`;
+    const members = { name, type, ...(flags.length === 0 ? {} : { flags }) };
+    const isMap = map !== undefined;
+    const declaration = isMap ? nft.add("map", { ...members, map }) : nft.add("set", members);
+    return { name, isMap, declaration };
+  };
+  return [
+    ...SLOT_TABLES.map((row) => table(row)),
+    ...SLOT_INTERVALS.map((row) => table(row, "interval")),
+    ...SLOT_TIMED.map((row) => table(row, "timeout")),
+  ];
+}
+
+export interface SkeletonOptions {
+  /** The room has it already (`isInstalled`): only rules are replaced, nothing that lives is touched. */
+  readonly installed?: boolean;
+  /** False: every frame that is not IPv4 is an event. */
+  readonly sampled?: boolean;
+}
+
+/** Whether the room of `nft -j list sets` has the engine: documents are loaded whole or not at all. */
+export function isInstalled(listing: Json): boolean {
+  return JSON.stringify(listing).includes('"answering"');
+}
+
+/** Makes the engine stand in its room. */
+export function skeleton(limits: EngineLimits, options: SkeletonOptions = {}): nft.Document {
   const { tcpOpening, tcpClosing } = limits.timeoutsSeconds;
   const answerSeconds = Math.max(tcpOpening, tcpClosing);
+  const sets = options.installed === true ? [] : dynamicSets(answerSeconds);
   const commands: nft.Command[] = [nft.addTable("ip"), nft.addTable("netdev"), ...shared()];
   for (const slot of SLOTS) {
-    for (const [name, type, value, flag] of SLOT_TABLES) {
-      const members = { name: `${name}_${slot}`, type, ...(flag === undefined ? {} : { flags: [flag] }) };
-      commands.push(
-        value === undefined ? nft.add("set", members) : nft.add("map", { ...members, map: value }),
-      );
-    }
+    commands.push(...slotTables(slot).map(({ declaration }) => declaration));
     for (const name of SLOT_CHAINS) commands.push(nft.add("chain", { name: `${name}_${slot}` }));
   }
-  return { nftables: [...commands, ...dynamicSets(answerSeconds), ...baseChains(), ...screen(options.sampled ?? true)] };
+  return {
+    nftables: [
+      ...commands,
+      ...sets,
+      ...dynamicRules(),
+      ...baseChains(),
+      ...screen(options.sampled ?? true),
+    ],
+  };
 }
 
 function shared(): nft.Command[] {
@@ -115,7 +162,16 @@ function shared(): nft.Command[] {
     nft.add("counter", { name: "sampled" }),
     nft.add("counter", { name: "opened" }),
     nft.add("counter", { name: "not-ipv4" }, "netdev"),
-    ...["confirmed", "confirmed_early", "refuse_early", "urgent", "count", "opened", "answering", "writable"].map((name) => nft.add("chain", { name })),
+    ...[
+      "confirmed",
+      "confirmed_early",
+      "refuse_early",
+      "urgent",
+      "count",
+      "opened",
+      "answering",
+      "writable",
+    ].map((name) => nft.add("chain", { name })),
   ];
 }
 
@@ -127,8 +183,13 @@ function tcpTuple(turned: boolean): Json {
   return turned ? nft.concat(...to, ...from) : nft.concat(...from, ...to);
 }
 
-const hook = (name: string, at: string, prio: number, policy: string, type = "filter"): nft.Command =>
-  nft.add("chain", { name, type, hook: at, prio, policy });
+const hook = (
+  name: string,
+  at: string,
+  prio: number,
+  policy: string,
+  type = "filter",
+): nft.Command => nft.add("chain", { name, type, hook: at, prio, policy });
 
 function baseChains(): nft.Command[] {
   const commands = [
@@ -140,12 +201,25 @@ function baseChains(): nft.Command[] {
     hook("forward", "forward", 0, "drop"),
     hook("output", "output", 0, "drop"),
   ];
-  for (const name of ["early", "judge", "translate", "handover", "input", "forward", "output", "urgent", "refuse_early"]) {
+  for (const name of [
+    "early",
+    "judge",
+    "translate",
+    "handover",
+    "input",
+    "forward",
+    "output",
+    "urgent",
+    "refuse_early",
+  ]) {
     commands.push(nft.flush("chain", name));
   }
   const protocol = nft.meta("protocol");
   commands.push(...earlyRules());
-  commands.push(nft.rule("judge", nft.vmap(protocol, "pending")), nft.rule("judge", nft.goto("confirmed")));
+  commands.push(
+    nft.rule("judge", nft.vmap(protocol, "pending")),
+    nft.rule("judge", nft.goto("confirmed")),
+  );
   const mark = nft.meta("mark");
   const ends = nft.match(nft.and(nft.field("tcp", "flags"), 3), "!=", 0);
   commands.push(nft.rule("handover", ends, nft.jump("answering")));
@@ -169,7 +243,11 @@ function baseChains(): nft.Command[] {
     nft.rule("forward", nft.match(mark, "==", MARKS.pass), nft.ACCEPT),
     nft.rule("forward", inspected, nft.ACCEPT),
     // Nothing but an allowed packet gets as far as to make this kernel send an error or a reset.
-    nft.rule("output", nft.match(nft.field("icmp", "type"), "==", { set: [3, 11, 12] }), nft.ACCEPT),
+    nft.rule(
+      "output",
+      nft.match(nft.field("icmp", "type"), "==", { set: [3, 11, 12] }),
+      nft.ACCEPT,
+    ),
     nft.rule("output", nft.match(nft.and(nft.field("tcp", "flags"), 4), "==", 4), nft.ACCEPT),
   );
   return commands;
@@ -192,7 +270,13 @@ function earlyRules(): nft.Command[] {
     early("ip-options", nft.match(nft.field("ip", "hdrlength"), "!=", 5)),
     nft.rule("early", protocol("tcp"), urgent, nft.jump("urgent")),
     // The answering side's bare SYN would turn a connection round (simultaneous open, TIME_WAIT).
-    nft.rule("early", protocol("tcp"), nft.match(nft.and(flags, 0x17), "==", 2), nft.match(tcpTuple(true), "==", "@answering"), { notrack: null }),
+    nft.rule(
+      "early",
+      protocol("tcp"),
+      nft.match(nft.and(flags, 0x17), "==", 2),
+      nft.match(tcpTuple(true), "==", "@answering"),
+      { notrack: null },
+    ),
     nft.rule("early", protocol("tcp"), reaches(19), nft.ACCEPT),
     nft.rule("early", protocol({ set: ["udp", "icmp"] }), reaches(7), nft.ACCEPT),
     early("short", protocol({ set: ["tcp", "udp", "icmp"] })),
@@ -219,7 +303,12 @@ function screen(sampled: boolean): nft.Command[] {
     nft.add("chain", { name: "screen" }, "netdev"),
     nft.flush("chain", "screen", "netdev"),
     nft.netdevRule("screen", nft.match(type, "==", 0x0800), nft.ACCEPT),
-    nft.netdevRule("screen", nft.match(type, "==", 0x0806), nft.set(nft.meta("mark"), MARKS.arp), nft.ACCEPT),
+    nft.netdevRule(
+      "screen",
+      nft.match(type, "==", 0x0806),
+      nft.set(nft.meta("mark"), MARKS.arp),
+      nft.ACCEPT,
+    ),
     nft.netdevRule("screen", { counter: "not-ipv4" }, ...(sampled ? [limit] : []), log),
     nft.netdevRule("screen", nft.DROP),
   ];
@@ -227,16 +316,21 @@ function screen(sampled: boolean): nft.Command[] {
 
 /**
  * Puts the screen on interfaces that are in the room. A base NIC lets through the tags of the VLAN
- * interfaces in the same list, which are screened themselves.
+ * interfaces among `all`, which are screened themselves.
  */
-export function attach(interfaces: readonly string[]): nft.Document {
+export function attach(
+  interfaces: readonly string[],
+  all: readonly string[] = interfaces,
+): nft.Document {
   const commands: nft.Command[] = [];
   for (const dev of interfaces) {
     const chain = `screen_${dev}`;
     const base = { name: chain, type: "filter", hook: "ingress", dev, prio: 0, policy: "drop" };
     commands.push(nft.add("chain", base, "netdev"), nft.flush("chain", chain, "netdev"));
     const prefix = `${dev}.`;
-    const tags = interfaces.filter((name) => name.startsWith(prefix)).map((name) => Number(name.slice(prefix.length)));
+    const tags = all
+      .filter((name) => name.startsWith(prefix))
+      .map((name) => Number(name.slice(prefix.length)));
     if (tags.length > 0) {
       const tagged = nft.match(nft.bits("ll", 96, 16), "==", 0x8100);
       const known = nft.match(nft.and(nft.bits("ll", 112, 16), 0xfff), "==", { set: tags });
@@ -248,39 +342,47 @@ export function attach(interfaces: readonly string[]): nft.Document {
 }
 
 /**
- * Sets that packets write to, and the rules that do so for both slots. nft makes a set writable only
- * together with a rule that writes; for those of the slots' own rules that is one that nothing runs.
+ * Sets that packets write to. nft's JSON has no word for that: it makes a set so when a rule of the same
+ * document writes to it, which is why these are never declared a second time.
  */
 function dynamicSets(answerSeconds: number): nft.Command[] {
-  const priority = nft.meta("priority");
-  const mark = nft.meta("mark");
+  const pair = ["classid", "mark"];
+  const peer = ["mark", "ipv4_addr", "ipv4_addr", "inet_proto", "inet_service"];
+  const sets: [name: string, type: string[], size: number, seconds?: number][] = [
+    ["denied", [...pair, "ether_addr", "ether_addr"], DENIALS_MAX],
+    ["sample", [...pair, "ether_addr", "ipv4_addr"], SAMPLES_MAX, SAMPLE_SECONDS],
+    ["budget", pair, ZONES_MAX],
+    ["full", pair, ZONES_MAX, FULL_SECONDS],
+    ["flood", pair, ZONES_MAX],
+    ["peers", peer, PEERS_MAX, PEER_SECONDS],
+    ["answering", TCP_TUPLE, ANSWERING_MAX, answerSeconds],
+  ];
+  return sets.map(([name, type, size, timeout]) => {
+    const timed = timeout === undefined ? {} : { flags: ["timeout"], timeout };
+    return nft.add("set", { name, type, size, ...timed });
+  });
+}
+
+/** The rules that write for both slots, and for the slots' own rules some that nothing runs. */
+function dynamicRules(): nft.Command[] {
+  const [priority, mark] = [nft.meta("priority"), nft.meta("mark")];
   const pair = nft.concat(priority, mark);
-  const timed = (timeout: number): { [name: string]: Json } => ({ flags: ["timeout"], timeout });
   const [from, to] = [nft.field("ip", "saddr"), nft.field("ip", "daddr")];
   const [source, target] = [nft.field("ether", "daddr"), nft.field("ether", "saddr")];
-  const port = nft.field("th", "dport");
-  const peer = ["mark", "ipv4_addr", "ipv4_addr", "inet_proto", "inet_service"];
-  const sets: [string, string[], number, { [name: string]: Json }?][] = [
-    ["denied", ["classid", "mark", "ether_addr", "ether_addr"], DENIALS_MAX],
-    ["sample", ["classid", "mark", "ether_addr", "ipv4_addr"], SAMPLES_MAX, timed(SAMPLE_SECONDS)],
-    ["budget", ["classid", "mark"], ZONES_MAX],
-    ["full", ["classid", "mark"], ZONES_MAX, timed(1)],
-    ["flood", ["classid", "mark"], ZONES_MAX],
-    ["peers", peer, PEERS_MAX, timed(PEER_SECONDS)],
-    ["answering", TCP_TUPLE, ANSWERING_MAX, timed(answerSeconds)],
-  ];
-  const key = { denied: nft.concat(priority, mark, source, target) };
-  const overrun = { limit: { rate: RECOUNTS_PER_SECOND, per: "second", burst: RECOUNTS_PER_SECOND, inv: true } };
+  const peer = nft.concat(mark, from, to, nft.meta("l4proto"), nft.field("th", "dport"));
+  const original = nft.match(nft.ct("direction"), "==", "original");
+  const limit = { limit: { rate: 1, per: "second" } };
+  const update = (chain: string, name: string, key: Json, stmt: Json): nft.Command =>
+    nft.rule(chain, nft.each("update", name, key, stmt));
   return [
-    ...sets.map(([name, type, size, rest]) => nft.add("set", { name, type, size, ...rest })),
     ...["count", "opened", "answering", "writable"].map((name) => nft.flush("chain", name)),
-    nft.rule("count", nft.each("update", "denied", key.denied, nft.COUNTER)),
+    update("count", "denied", nft.concat(priority, mark, source, target), nft.COUNTER),
     nft.rule("opened", { counter: "opened" }),
-    nft.rule("opened", nft.each("update", "peers", nft.concat(mark, from, to, nft.meta("l4proto"), port), nft.COUNTER)),
-    nft.rule("answering", nft.match(nft.ct("direction"), "==", "original"), nft.each("update", "answering", tcpTuple(false)), nft.RETURN),
+    update("opened", "peers", peer, nft.COUNTER),
+    nft.rule("answering", original, nft.each("update", "answering", tcpTuple(false)), nft.RETURN),
     nft.rule("answering", nft.each("update", "answering", tcpTuple(true))),
-    nft.rule("writable", nft.match(pair, "==", "@full"), nft.each("add", "flood", pair, overrun)),
+    update("writable", "flood", pair, limit),
+    update("writable", "sample", nft.concat(priority, mark, source, to), limit),
     nft.rule("writable", nft.each("add", "budget", pair, { "ct count": { val: 1, inv: true } })),
-    nft.rule("writable", nft.each("update", "sample", nft.concat(priority, mark, source, to), { limit: { rate: 1, per: "second" } })),
   ];
 }

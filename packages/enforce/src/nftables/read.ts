@@ -1,0 +1,174 @@
+/** What the engine's tables hold, from `nft -j list …`: counters, live numbers, and a digest for drift. */
+import { createHash } from "node:crypto";
+import { canonicalJson, type Json, parseIpv4 } from "@sallyport/core";
+import { type Legs, type Point, REASONS } from "@sallyport/policy/legs";
+import type { DenialCounter, HitCounter, PeerCounter, Slot } from "../engine.ts";
+import { macOf, zoneNumbers } from "./lower.ts";
+
+type Value = Json | undefined;
+type Item = { readonly [name: string]: Json | undefined };
+
+/** From `nft -j list set ip sallyport hits`, or any listing that has it. */
+export function readHits(listing: Json): HitCounter[] {
+  return counted(listing, "hits").map(({ key, packets, bytes }) => ({
+    id: Number(key[0]),
+    packets,
+    bytes,
+  }));
+}
+
+/** Zones by the names in `legs`; a number that they don't have is a zone of an earlier generation. */
+export function readDenied(listing: Json, legs: Legs, point: Point): DenialCounter[] {
+  const names = new Map([...zoneNumbers(legs)].map(([number, name]) => [macOf(number), name]));
+  const denials = counted(listing, "denied").map(({ key, packets }): DenialCounter => {
+    const [reason, id, source, target] = key;
+    return {
+      point,
+      reason: REASONS[numberOfClassid(reason)] ?? `reason ${String(reason)}`,
+      sourceZone: names.get(String(source)) ?? "",
+      destinationZone: names.get(String(target)) ?? "",
+      id: Number(id),
+      packets,
+    };
+  });
+  const screened = itemsOf(listing).find(
+    (item) => objectOf(item["counter"])["name"] === "not-ipv4",
+  );
+  const packets = Number(objectOf(screened?.["counter"])["packets"] ?? 0);
+  const bare = { sourceZone: "", destinationZone: "", id: 0 };
+  if (packets > 0) denials.push({ point, reason: "not-ipv4", ...bare, packets });
+  return denials;
+}
+
+export function readPeers(listing: Json): PeerCounter[] {
+  return counted(listing, "peers").map(({ key, packets }) => ({
+    id: Number(key[0]),
+    source: parseIpv4(String(key[1])) ?? 0,
+    target: parseIpv4(String(key[2])) ?? 0,
+    protocol: String(key[3]),
+    port: Number(key[4]),
+    sessions: packets,
+  }));
+}
+
+/** Numbers that are open in a slot at this moment: more than was put there is drift. */
+export function readLive(listing: Json, slot: Slot): number[] {
+  return elementsOf(listing, `live_${slot}`).map((element) => Number(unwrapped(element)["val"]));
+}
+
+/** The slot that judges now, undefined if none does. */
+export function readSlot(listing: Json): Slot | undefined {
+  const text = (value: Value): string => JSON.stringify(value ?? null);
+  const pending = text(elementsOf(listing, "pending"));
+  const rules = itemsOf(listing).map((item) => objectOf(item["rule"]));
+  const confirmed = text(rules.find((rule) => rule["chain"] === "confirmed")?.["expr"]);
+  const where = pending.includes("slot_") ? pending : confirmed;
+  if (where.includes("slot_0")) return 0;
+  return where.includes("slot_1") ? 1 : undefined;
+}
+
+/** Interfaces that are screened. */
+export function readInterfaces(listing: Json): string[] {
+  const chains = itemsOf(listing).map((item) => objectOf(item["chain"]));
+  return chains.filter((chain) => chain["hook"] === "ingress").map((chain) => String(chain["dev"]));
+}
+
+/** Content that moves by itself: counters, samples, what runs out. Their rules and types stay in. */
+const MOVING = new Set([
+  ...["hits", "denied", "sample", "budget", "full", "flood", "peers", "answering"],
+  ...["pending", "pending_early", "live_0", "live_1"],
+]);
+
+/**
+ * Equal for equal rule sets, whatever was counted and has run out. Takes `nft -j list ruleset`; compare it with
+ * the digest of a listing right after loading. An element put into a policy map by hand changes it.
+ */
+export function rulesDigest(listing: Json): string {
+  const items = itemsOf(listing).flatMap((item): Json[] => {
+    if (item["metainfo"] !== undefined) return [];
+    return [still(item)];
+  });
+  const lines = items.map((item) => canonicalJson(item));
+  // Rules of one chain stay in order; sets list their elements in the order of a hash table.
+  return createHash("sha256").update(lines.join("\n")).digest("hex");
+}
+
+function still(item: Item): Json {
+  const out: { [name: string]: Json } = {};
+  for (const [kind, value] of Object.entries(item)) {
+    const { handle: _, elem, ...rest } = objectOf(value);
+    const moving = MOVING.has(String(rest["name"]));
+    const sorted = Array.isArray(elem) && !moving ? { elem: sortedElements(elem) } : {};
+    out[kind] = uncounted({ ...rest, ...sorted } as Item);
+    // Which slot is confirmed is an act of ours (`readSlot`); that it is one rule, and this, is not.
+    const chain = String(rest["chain"]);
+    if (kind === "rule" && chain.startsWith("confirmed")) {
+      out[kind] = JSON.parse(
+        JSON.stringify(out[kind]).replace(/"(slot|early)_[01]"/g, '"$1"'),
+      ) as Json;
+    }
+  }
+  return out;
+}
+
+function sortedElements(elements: readonly Json[]): Json[] {
+  const keyed = elements.map((element) => ({ element, text: canonicalJson(element) }));
+  return keyed.sort((a, b) => (a.text < b.text ? -1 : 1)).map(({ element }) => element);
+}
+
+/** Without the numbers inside counters. */
+function uncounted(value: Value): Json {
+  if (Array.isArray(value)) return value.map((part) => uncounted(part as Json));
+  if (typeof value !== "object" || value === null) return value ?? null;
+  const out: { [name: string]: Json } = {};
+  for (const [name, part] of Object.entries(value as Item)) {
+    if (name !== "packets" && name !== "bytes") out[name] = uncounted(part);
+  }
+  return out;
+}
+
+interface Counted {
+  readonly key: readonly Value[];
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+function counted(listing: Json, name: string): Counted[] {
+  return elementsOf(listing, name).map((element) => {
+    const { val, counter } = unwrapped(element);
+    const { packets, bytes } = objectOf(counter);
+    const parts = objectOf(val)["concat"];
+    const key = Array.isArray(parts) ? (parts as Json[]) : [val];
+    return { key, packets: Number(packets ?? 0), bytes: Number(bytes ?? 0) };
+  });
+}
+
+function unwrapped(element: Json): Item {
+  const inner = objectOf(element)["elem"];
+  return inner === undefined ? { val: element } : objectOf(inner);
+}
+
+function elementsOf(listing: Json, name: string): readonly Json[] {
+  for (const item of itemsOf(listing)) {
+    const table = objectOf(item["set"] ?? item["map"]);
+    if (table["name"] === name && Array.isArray(table["elem"])) return table["elem"] as Json[];
+  }
+  return [];
+}
+
+function itemsOf(listing: Json): Item[] {
+  const items = objectOf(listing)["nftables"];
+  return Array.isArray(items) ? items.map((item) => objectOf(item as Json)) : [];
+}
+
+function objectOf(value: Value): Item {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Item)
+    : {};
+}
+
+/** `0:5`, hexadecimal both, or `none` for 0. */
+function numberOfClassid(value: Value): number {
+  const [major = "", minor = ""] = String(value).split(":");
+  return minor === "" ? 0 : Number.parseInt(major, 16) * 65_536 + Number.parseInt(minor, 16);
+}

@@ -1,7 +1,7 @@
 /**
  * Sockets that all read into one buffer. Node offers that (`onread`) to sockets that dial; one that
- * a server accepted has to be wrapped again, by its handle. The handle is not documented: so all of it
- * is here, and a Node without it is served by ordinary `data` events, slower and with the same bytes.
+ * a server accepted has to be wrapped again, by its handle. The handle is not documented, so all that
+ * knows of it is here, and on a Node without it no connection is taken.
  */
 import net from "node:net";
 import { READ_MAX_BYTES } from "./modbus-inspector.ts";
@@ -87,12 +87,12 @@ export function dialer(): GateSocket {
 
 /**
  * Wraps a socket that a server with `pauseOnConnect` accepted. The new one is paused; the old one must
- * not be used again.
+ * not be used again. Undefined if it has no handle to take over: then it is still the caller's.
  */
-export function adopt(accepted: net.Socket): GateSocket {
+export function adopt(accepted: net.Socket): GateSocket | undefined {
   const old: Handled = accepted as unknown as Handled;
   const handle = old._handle;
-  if (typeof handle !== "object" || handle === null) return adoptWithoutHandle(accepted);
+  if (typeof handle !== "object" || handle === null) return undefined;
   const options = {
     handle,
     onread,
@@ -107,18 +107,5 @@ export function adopt(accepted: net.Socket): GateSocket {
   old._server = null;
   old._handle = null;
   socket.pause();
-  return socket;
-}
-
-function adoptWithoutHandle(accepted: net.Socket): GateSocket {
-  const socket = accepted as GateSocket;
-  socket.owner = undefined;
-  accepted.on("data", (bytes) => {
-    for (let at = 0; at < bytes.length; at += READ_MAX_BYTES) {
-      const part = bytes.subarray(at, at + READ_MAX_BYTES);
-      socket.owner?.readFrom(socket, part, part.length);
-    }
-  });
-  accepted.pause();
   return socket;
 }

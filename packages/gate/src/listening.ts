@@ -88,8 +88,12 @@ export class Listening implements PairHome {
       socket.destroy();
       return;
     }
-    const pair = new Pair(this, adopt(socket), this.#listener, (outlet) => this.#inspect(outlet));
-    this.#pairs.add(pair);
+    const client = adopt(socket);
+    if (client === undefined) {
+      socket.destroy();
+      return;
+    }
+    this.#pairs.add(new Pair(this, client, this.#listener, (outlet) => this.#inspect(outlet)));
   }
 
   #inspect(outlet: Outlet): Inspector {

@@ -286,7 +286,7 @@ test("a device that refuses the connection is told as exception 0B, and so is on
   const gate = await w.start(t, w.listener(await freePort()));
   const client = await w.client(t);
   client.socket.write(READ);
-  assert.equal(await client.rest(), "0001000000030183" + "0b");
+  assert.equal(await client.rest(), "00010000000301830b");
   assert.equal((await w.closed()).reason, "device-refused");
 
   // 192.0.2.0/24 is for documentation: from a loopback address nothing leads there.
@@ -297,7 +297,7 @@ test("a device that refuses the connection is told as exception 0B, and so is on
   await w.until(() => w.of("connection-opened").length === 2);
   w.clock.now += 5_000;
   gate.sweep();
-  assert.equal(await other.rest(), "000100000003018" + "30b");
+  assert.equal(await other.rest(), "00010000000301830b");
   assert.match((await w.closed(2)).reason, /^device-(unreachable|timeout)$/);
 });
 

@@ -58,3 +58,13 @@ export interface DenialCounter {
   readonly id: number;
   readonly packets: number;
 }
+
+/** Sessions that one peer opened under one conduit or grant. */
+export interface PeerCounter {
+  readonly id: number;
+  readonly source: number;
+  readonly target: number;
+  readonly protocol: string;
+  readonly port: number;
+  readonly sessions: number;
+}

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { formatIpv4, type Json, parseIpv4, SallyportError } from "@sallyport/core";
-import type { Counters, Enforcement } from "@sallyport/enforce";
+import type { Counters, Enforcement, Named } from "@sallyport/enforce";
 import type { Legs } from "@sallyport/policy/legs";
 import { ClockWatch } from "./clock-watch.ts";
 import { type CompilerHome, compileInChild } from "./compile-child.ts";
@@ -15,6 +15,8 @@ import type { RoomsStand } from "./supervisor-messages.ts";
 
 /** Drift is sought this often; what could open is reloaded at once. */
 const DRIFT_EVERY_MS = 5000;
+/** Above this the oldest names are forgotten: twice the most conduits a policy can have. */
+const NAMES_MAX = 40_000;
 
 export interface ServiceOptions {
   readonly instance: Instance;
@@ -33,6 +35,7 @@ export class EnforcerService {
   #driftAt = 0;
   #nextChange: number | null = null;
   #told = "";
+  readonly #names = new Map<number, Named>();
 
   constructor(options: ServiceOptions) {
     this.#options = options;
@@ -224,7 +227,7 @@ export class EnforcerService {
       gates: gatesOf(legs, netns),
       names: {
         generation: enforcement.status().confirmed?.number ?? 0,
-        conduits: enforcement.numbers(),
+        conduits: this.#namesSoFar(),
         zones: newest.zones,
       },
     };
@@ -232,6 +235,16 @@ export class EnforcerService {
     if (text === this.#told) return;
     this.#told = text;
     this.#options.tellSupervisor(message);
+  }
+
+  /** Also of conduits and grants that are gone: their last packets are refused after them. */
+  #namesSoFar(): readonly Named[] {
+    for (const named of this.#options.enforcement.numbers()) this.#names.set(named.id, named);
+    for (const id of this.#names.keys()) {
+      if (this.#names.size <= NAMES_MAX) break;
+      this.#names.delete(id);
+    }
+    return [...this.#names.values()];
   }
 
   #record(type: string, fields: Readonly<Record<string, unknown>>): void {

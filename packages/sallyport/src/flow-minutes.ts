@@ -29,7 +29,7 @@ export class FlowMinutes {
       legs.zones.find(({ addresses }) => addresses.some(({ first, last }) => first <= address && address <= last))
         ?.name ?? "";
     for (const peer of counters.peers) {
-      const { point, name: conduit, source, destination, protocol, port } = peer;
+      const { point, name: conduit, source, target: destination, protocol, port } = peer;
       const accepted = this.#since(`${point} ${peer.id} ${source} ${destination} ${protocol} ${port}`, peer.sessions);
       const ends = { source: formatIpv4(source), destination: formatIpv4(destination) };
       const zones = { sourceZone: zoneOf(source), destinationZone: zoneOf(destination) };

@@ -13,6 +13,8 @@ export function statusOf(
   const { confirmed, pending, islands, timeTrusted, confirmBy } = enforcement.status();
   const legs = enforcement.legs();
   const hits = (name: string) => counters.hits.filter((hit) => hit.name === name);
+  const grantPackets = (id: string) =>
+    counters.hits.filter((hit) => hit.grant === id).reduce((total, hit) => total + hit.packets, 0);
   const sum = (name: string, field: "packets" | "bytes") =>
     hits(name).reduce((total, hit) => total + hit[field], 0);
   return {
@@ -46,7 +48,7 @@ export function statusOf(
       asset: grant.asset,
       source: formatIpv4(grant.source),
       until: new Date(grant.notAfter).toISOString(),
-      packets: sum(grant.id, "packets"),
+      packets: grantPackets(grant.id),
     })),
     denials: counters.denials.map(({ point, reason, sourceZone, destinationZone, name, packets }) => ({
       point,

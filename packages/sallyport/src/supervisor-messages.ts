@@ -1,4 +1,5 @@
 /** What the enforcer tells the supervisor: which rooms stand, and what each room's process needs. */
+import type { Named } from "@sallyport/enforce";
 import type { EngineZone, Listener } from "@sallyport/policy/legs";
 
 export interface RoomsStand {
@@ -18,6 +19,6 @@ export interface RoomsStand {
 /** Numbers in kernel events back to the policy's words. */
 export interface Names {
   readonly generation: number;
-  readonly conduits: readonly { readonly id: number; readonly name: string; readonly source: string }[];
+  readonly conduits: readonly Named[];
   readonly zones: readonly EngineZone[];
 }

@@ -14,7 +14,7 @@ import {
   nextChange,
   type Point,
 } from "@sallyport/policy/legs";
-import type { DenialCounter, HitCounter, LiveEntry, Lowering, Slot } from "../engine.ts";
+import type { DenialCounter, HitCounter, LiveEntry, PeerCounter, Lowering, Slot } from "../engine.ts";
 import { standingRooms } from "../rooms/instance.ts";
 import { POINTS } from "../rooms/plan.ts";
 import type { RoomSet, Tripwire } from "../rooms/room-set.ts";
@@ -47,15 +47,26 @@ export interface Difference {
 
 export interface Counters {
   readonly generation: number | null;
-  readonly hits: readonly (HitCounter & { readonly point: Point; readonly name: string })[];
+  /** `name` is the conduit's; `grant` the grant's id where it is one's, otherwise empty. */
+  readonly hits: readonly (HitCounter & Told)[];
   readonly denials: readonly (DenialCounter & { readonly name: string })[];
+  readonly peers: readonly (PeerCounter & Told)[];
   readonly tripwires: readonly Tripwire[];
+}
+
+interface Told {
+  readonly point: Point;
+  readonly name: string;
+  readonly grant: string;
 }
 
 export interface Named {
   readonly id: number;
+  /** The conduit's. */
   readonly name: string;
   readonly source: string;
+  /** A grant's id; empty for a conduit. */
+  readonly grant: string;
 }
 
 /** A policy that is in a slot of both engines. */
@@ -81,6 +92,7 @@ export class Enforcement {
   private confirmed: Loaded | undefined;
   private pending: Loaded | undefined;
   private timeTrusted = true;
+  private confirmBy: number | undefined;
   /** The engines' own digests of what they were given last. */
   private readonly expected = new Map<Point, string>();
   private queue: Promise<unknown> = Promise.resolve();
@@ -312,8 +324,11 @@ export class Enforcement {
 
   counters(): Promise<Counters> {
     return this.inTurn(async () => {
-      const names = new Map(this.numbers().map(({ id, name }) => [id, name]));
-      const name = (id: number): string => names.get(id) ?? "";
+      const named = new Map(this.numbers().map((one) => [one.id, one]));
+      const told = (id: number): { name: string; grant: string } => ({
+        name: named.get(id)?.name ?? "",
+        grant: named.get(id)?.grant ?? "",
+      });
       const legs = this.legs();
       const found = await this.both(async (engine, point) => ({
         point,
@@ -322,10 +337,13 @@ export class Enforcement {
       return {
         generation: this.loaded().at(-1)?.generation.number ?? null,
         hits: found.flatMap(({ point, hits }) =>
-          hits.map((hit) => ({ ...hit, point, name: name(hit.id) })),
+          hits.map((hit) => ({ ...hit, point, ...told(hit.id) })),
         ),
         denials: found.flatMap(({ denials }) =>
-          denials.map((denial) => ({ ...denial, name: name(denial.id) })),
+          denials.map((denial) => ({ ...denial, name: told(denial.id).name })),
+        ),
+        peers: found.flatMap(({ point, peers }) =>
+          peers.map((peer) => ({ ...peer, point, ...told(peer.id) })),
         ),
         tripwires: legs === undefined ? [] : await this.options.rooms.tripwire(legs),
       };
@@ -335,23 +353,46 @@ export class Enforcement {
   status(): {
     readonly confirmed: Generation | undefined;
     readonly pending: Generation | undefined;
+    /** When the pending generation falls back, in milliseconds since 1970. */
+    readonly confirmBy: number | undefined;
+    readonly nextNumber: number;
     readonly islands: readonly string[];
     readonly timeTrusted: boolean;
   } {
-    const { islands } = this.state;
+    const { islands, nextGeneration: nextNumber } = this.state;
     const [confirmed, pending] = [this.confirmed?.generation, this.pending?.generation];
-    return { confirmed, pending, islands, timeTrusted: this.timeTrusted };
+    const { timeTrusted, confirmBy } = this;
+    return { confirmed, pending, confirmBy, nextNumber, islands, timeTrusted };
+  }
+
+  /** Sentences about promises that do not hold here; empty where all do. */
+  degraded(): readonly string[] {
+    const kinds = new Set(Object.values(this.options.rooms.engines).map(({ kind }) => kind));
+    return kinds.size > 1 ? [] : ["one rule engine judges both doors, and all processes have one uid"];
+  }
+
+  /** The confirmed legs, then the pending ones. */
+  allLegs(): readonly Legs[] {
+    return this.loaded().map(({ legs }) => legs);
   }
 
   /** Name and source line of every number that the kernels may say. */
   numbers(): readonly Named[] {
     const conduits = this.loaded().flatMap(({ legs }) =>
-      legs.conduits.map(({ key, name, source }) => ({ id: this.state.idOf(key), name, source })),
+      legs.conduits.map(({ key, name, source }) => ({
+        id: this.state.idOf(key),
+        name,
+        source,
+        grant: "",
+      })),
     );
-    return [
-      ...conduits,
-      ...this.grants.all().map(({ grant, id }) => ({ id, name: grant.id, source: "" })),
-    ];
+    const grants = this.grants.all().map(({ grant, id }) => ({
+      id,
+      name: grant.conduit,
+      source: conduits.find(({ name }) => name === grant.conduit)?.source ?? "",
+      grant: grant.id,
+    }));
+    return [...conduits, ...grants];
   }
 
   /** Of the generation that is active, confirmed or not. */
@@ -388,6 +429,7 @@ export class Enforcement {
     await rooms.engines.inner.select(selection);
     await rooms.engines.outer.select(selection);
     this.pending = loaded;
+    this.confirmBy = this.options.clock() + forMs;
     await this.rememberRules();
   }
 

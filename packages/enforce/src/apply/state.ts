@@ -82,6 +82,10 @@ export class State {
     return this.file.generations.findLast(({ state }) => state === "pending");
   }
 
+  get nextGeneration(): number {
+    return this.file.nextGeneration;
+  }
+
   get islands(): readonly string[] {
     return this.file.islands;
   }

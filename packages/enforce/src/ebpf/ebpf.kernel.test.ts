@@ -6,7 +6,7 @@ import type { PacketReason } from "@sallyport/policy/legs";
 import type { Lowering } from "../engine.ts";
 import { OBJECT } from "./build.ts";
 import { type EngineVerdict, type Frame, Harness } from "./harness.ts";
-import { addGrant, fillSlot, removeGrant, select, setLive } from "./lower.ts";
+import { addGrant, fillSlot, removeGrant, select, setLive, setSampling } from "./lower.ts";
 import {
   ARP,
   CONDUITS,
@@ -418,6 +418,32 @@ describe("sessions at a gate", { skip }, () => {
 });
 
 describe("other sessions", { skip }, () => {
+  test("a SYN from the answering side does not reopen a session that owns its tuple", () =>
+    withEngine(
+      lowering(
+        plant([
+          conduit("there", [leg(span(HMI), span(PLC), { ports: [port(502)] })]),
+          conduit("back", [leg(span(PLC), span(HMI), { ports: [port(502)] })]),
+        ]),
+      ),
+      async (harness) => {
+        const back: Frame = { interface: "cella0", bytes: answer(502, 502, FLAG.syn) };
+        const there: Frame = { interface: "sup0", bytes: tcp(502, 502) };
+        const verdicts = await harness.run([there, back, there]);
+        assert.deepEqual(verdicts.map(shown), ["allow", "invalid-state", "allow"]);
+      },
+    ));
+
+  test("a frame that audit mode lets through is the same, byte by byte, after its copy was made", () =>
+    withEngine(lowering(plant()), async (harness) => {
+      const sampling = { tapIfindex: 2_000_000, perSecond: 1000, burst: 1000 };
+      await harness.write([setSampling("inner", sampling)]);
+      const asked: Frame = { interface: "sup0", bytes: udp(HMI, PLC, 9, 2000) };
+      assert.deepEqual(await harness.frameAfter(asked), asked.bytes);
+      const denied = await harness.frameAfter({ interface: "sup0", bytes: tcp(9, 9) });
+      assert.deepEqual(denied.subarray(46), tcp(9, 9));
+    }));
+
   test("an ICMP error of type 3, 11 or 12 passes only back to who sent what it quotes", () =>
     withEngine(lowering(plant()), async (harness) => {
       const asked = udp(HMI, PLC, 9, 161);

@@ -40,6 +40,7 @@ import {
   readDenied,
   readEntries,
   readHits,
+  readPeers,
   readSelection,
   readSettings,
   TABLED_MAPS,
@@ -55,6 +56,12 @@ export interface EbpfOptions {
   readonly samples?: Omit<Sampling, "tapIfindex"> & { readonly interface: string };
 }
 
+/** IANA numbers of what conduits can name. */
+const PROTOCOL_NAMES: ReadonlyMap<number, string> = new Map([
+  [1, "icmp"],
+  [6, "tcp"],
+  [17, "udp"],
+]);
 const OBJECT = path.join(import.meta.dirname, "inner.bpf.o");
 /** statfs(2) of a bpffs. */
 const BPF_FS_MAGIC = 0xcafe4a11;
@@ -179,6 +186,10 @@ export class EbpfEngine implements Engine {
     return {
       hits: readHits(await this.#dump("hits")),
       denials: readDenied(await this.#dump("denied"), this.point, this.#names),
+      peers: readPeers(await this.#dump("peers")).map((peer) => ({
+        ...peer,
+        protocol: PROTOCOL_NAMES.get(peer.protocol) ?? String(peer.protocol),
+      })),
     };
   }
 

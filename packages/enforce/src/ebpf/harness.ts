@@ -109,19 +109,32 @@ export class Harness {
     return verdicts;
   }
 
+  /** What the program makes of a frame's bytes. */
+  async frameAfter({ interface: name, bytes }: Frame): Promise<Uint8Array> {
+    const [line = ""] = this.#lines([{ interface: name, bytes }]);
+    const answers = JSON.parse(await this.#batch(`${line} data_out -\n`)) as {
+      readonly output: { readonly data_out: readonly string[] };
+    }[];
+    return Uint8Array.from(answers[0]?.output.data_out ?? [], Number);
+  }
+
   async #runSome(frames: readonly Frame[]): Promise<EngineVerdict[]> {
+    const lines = this.#lines(frames);
+    const answers = JSON.parse(await this.#batch(`${lines.join("\n")}\n`)) as {
+      readonly output: { readonly retval: number; readonly ctx_out: readonly number[] };
+    }[];
+    return answers.map(({ output }) => verdictOf(output.retval, output.ctx_out));
+  }
+
+  #lines(frames: readonly Frame[]): string[] {
     const program = path.join(this.directory, "inner");
-    const lines = frames.map(({ interface: name, bytes }, index) => {
+    return frames.map(({ interface: name, bytes }, index) => {
       const data = path.join(this.#scratch, `frame-${index}`);
       fs.writeFileSync(data, runnable(bytes));
       const context = path.join(this.#scratch, `context-${name}`);
       if (!fs.existsSync(context)) fs.writeFileSync(context, contextOf(this.ifindexOf(name)));
       return `prog run pinned ${program} data_in ${data} ctx_in ${context} ctx_out - repeat 1`;
     });
-    const answers = JSON.parse(await this.#batch(`${lines.join("\n")}\n`)) as {
-      readonly output: { readonly retval: number; readonly ctx_out: readonly number[] };
-    }[];
-    return answers.map(({ output }) => verdictOf(output.retval, output.ctx_out));
   }
 
   async #batch(text: string): Promise<string> {

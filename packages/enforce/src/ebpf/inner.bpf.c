@@ -572,17 +572,14 @@ static __always_inline int insert(struct session_key *key, struct session *fresh
 
 static __noinline int open_session(struct packet *p, const struct candidate *candidate) {
   struct session_key key, alias;
-  struct session fresh = {};
-  fresh.flags = key_of_packet(&key, p) ? OPENER_B : 0;
+  struct session fresh = {
+    .opened = p->now, .id = candidate->id, .zone = p->source_zone, .mark = MARK_PASS,
+    .state = p->protocol == TCP ? OPENING : p->protocol == UDP ? UDP_FLOW : ECHO,
+    .flags = (key_of_packet(&key, p) ? OPENER_B : 0) | (candidate->flags & CANDIDATE_DIODE ? DIODE : 0),
+  };
   /* A session that did not take this packet still owns its tuple. */
   if (bpf_map_lookup_elem(&sessions, &key) || bpf_map_lookup_elem(&aliases, &key))
     return INVALID_STATE;
-  fresh.opened = p->now;
-  fresh.id = candidate->id;
-  fresh.zone = p->source_zone;
-  fresh.mark = MARK_PASS;
-  fresh.state = p->protocol == TCP ? OPENING : p->protocol == UDP ? UDP_FLOW : ECHO;
-  if (candidate->flags & CANDIDATE_DIODE) fresh.flags |= DIODE;
   if (candidate->flags & CANDIDATE_REDIRECT) {
     fresh.flags |= REDIRECTED;
     fresh.listen_address = candidate->listen_address;
@@ -725,18 +722,13 @@ static __noinline int count_denied(struct packet *p, __u32 reason, const struct 
 
 static __always_inline void fill_sample(struct sample *sample, struct __sk_buff *skb,
                                         const struct packet *p, __u32 reason, __u32 point) {
-  __builtin_memset(sample, 0, sizeof(*sample));
-  sample->target_mac[0] = sample->source_mac[0] = 2; /* locally administered */
-  sample->ethertype = bpf_htons(0x88b5);
-  sample->version = 1;
-  sample->reason = reason;
-  sample->point = point;
-  sample->generation = bpf_htonl(p->setting ? p->setting->generation : 0);
-  sample->id = bpf_htonl(p->id);
-  sample->source_zone = bpf_htonl(p->source_zone);
-  sample->target_zone = bpf_htonl(p->target_zone);
-  sample->ifindex = bpf_htonl(skb->ingress_ifindex);
-  sample->length = bpf_htonl(skb->len);
+  *sample = (struct sample){
+    .target_mac = {2}, .source_mac = {2}, /* locally administered */
+    .ethertype = bpf_htons(0x88b5), .version = 1, .reason = reason, .point = point,
+    .generation = bpf_htonl(p->setting ? p->setting->generation : 0), .id = bpf_htonl(p->id),
+    .source_zone = bpf_htonl(p->source_zone), .target_zone = bpf_htonl(p->target_zone),
+    .ifindex = bpf_htonl(skb->ingress_ifindex), .length = bpf_htonl(skb->len),
+  };
 }
 
 static __noinline int deny(struct __sk_buff *skb, struct packet *p, __u32 reason) {
@@ -792,8 +784,6 @@ static __always_inline int count_hit(struct packet *p) {
 SEC("tc")
 int inner(struct __sk_buff *skb) {
   struct packet p = {};
-  /* Whatever a sender or another program left there. */
-  skb->mark = 0;
   int reason = judge(skb, &p);
   /* For `bpftool prog run`; nothing else reads the control block. */
   skb->cb[0] = reason >= 0 ? reason : p.would_deny ? WOULD_DENY : NO_REASON;
@@ -802,6 +792,7 @@ int inner(struct __sk_buff *skb) {
   if (reason != ALLOW) return deny(skb, &p, reason);
   if (p.id) count_hit(&p);
   if (p.would_deny && report_would_deny(skb, &p)) return TC_ACT_SHOT;
+  /* Also where there is none (trunks): whatever a sender or another program left there is gone. */
   skb->mark = p.mark;
   return TC_ACT_OK;
 }

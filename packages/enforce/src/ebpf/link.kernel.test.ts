@@ -9,7 +9,7 @@ import { setTimeout as passes } from "node:timers/promises";
 import { run, tryRun } from "../apply/run.ts";
 import { EbpfEngine } from "./engine.ts";
 import { conduit, FLAG, frame, leg, lowering, plant, port, span, udp } from "./plant.test-kit.ts";
-import { type DenialSample, readSample } from "./read.ts";
+import { type DenialSample, readSample } from "./sample.ts";
 import { zoneNumber } from "./lower.ts";
 
 const HMI = "10.40.0.10";
@@ -333,3 +333,48 @@ test(
       assert.equal(again.length, 1);
     }),
 );
+
+test("of a trunk only tagged frames pass, judged by the VLAN's own interface", { skip }, () => {
+  const [supervisory, ...others] = legs.zones;
+  assert.ok(supervisory);
+  const vlan = { ...supervisory, interface: "sup0.5" };
+  const attachment = {
+    zone: "supervisory",
+    point: "inner",
+    nic: "sup0",
+    vlan: 5,
+    interface: "sup0.5",
+    mode: "routed",
+    addresses: [],
+    routes: [],
+  } as const;
+  const trunk = { ...legs, zones: [vlan, ...others], attachments: [attachment] };
+  return inLab({ perSecond: 0, burst: 0 }, async (lab) => {
+    const netns = lab.name("in");
+    for (const line of [
+      "link add link sup0 name sup0.5 type vlan id 5",
+      "addr del 10.40.0.1/24 dev sup0",
+      "addr add 10.40.0.1/24 dev sup0.5",
+      "link set sup0.5 up",
+    ]) {
+      await run("ip", line.split(" "), { netns });
+    }
+    await lab.engine.attach(["sup0.5"]);
+    await lab.engine.load(lowering(trunk, 1, { generation: 2 }));
+    await lab.engine.select({ confirmed: 1 });
+    const plain = udp(HMI, PLC, 9, 161);
+    const tagged = (vid: number): Uint8Array =>
+      Uint8Array.from([...plain.subarray(0, 12), 0x81, 0, 0, vid, ...plain.subarray(12)]);
+    const arrived = await lab.captured("cell", "eth0", "udp port 161", () =>
+      lab.send("sup", [plain, tagged(6), tagged(5)]),
+    );
+    assert.equal(arrived.length, 1);
+    const { denials, hits } = await lab.engine.counters();
+    const untagged = denials.find(({ sourceZone }) => sourceZone === "supervisory");
+    assert.deepEqual([untagged?.reason, untagged?.packets], ["wrong-interface", 1]);
+    assert.deepEqual(
+      hits.map(({ packets }) => packets),
+      [1],
+    );
+  });
+});

@@ -11,7 +11,7 @@ import { contains, prefixesOf, SallyportError } from "@sallyport/core";
 import { type EngineZone, type Grant, type Leg, type Point, REASONS } from "@sallyport/policy/legs";
 import type { LiveEntry, Lowering, Slot } from "../engine.ts";
 import { cellPages } from "./cells.ts";
-import { CANDIDATE, MapBytes, PROTOCOL, SLOT_PAGES, toHex } from "./layout.ts";
+import { CANDIDATE, hex32, MapBytes, PROTOCOL, SLOT_PAGES, toHex } from "./layout.ts";
 import { type AddressMark, classify, membersOf } from "./trie.ts";
 
 export type MapName =
@@ -54,6 +54,7 @@ const INTERFACE_TRUNK = 2;
 const LIVE_AUDIT = 1;
 const GRANTS_PER_ROW = 4;
 const NEVER_ENDS = 2n ** 64n - 1n;
+const LOW_HALF = 2n ** 32n - 1n;
 const KEY_ZERO = "00 00 00 00";
 
 /** Names one filled slot in every key, so that no generation meets another's entries. */
@@ -196,7 +197,7 @@ function settings(lowering: Lowering, table: number, mask: number, pages: number
     value.u64(BigInt(Math.round(timeout * 1000)) * 1_000_000n);
   }
   value.u64(BigInt(pages));
-  return { map: "settings", key: new MapBytes(4).u32(lowering.slot).hex(), value: value.hex() };
+  return { map: "settings", key: hex32(lowering.slot), value: value.hex() };
 }
 
 function interfaces({ legs, point, ...rest }: Lowering, ifindexOf: IfindexOf): MapWrite[] {
@@ -213,8 +214,8 @@ function interfaces({ legs, point, ...rest }: Lowering, ifindexOf: IfindexOf): M
   return [...flags].flatMap(([name, flag]): MapWrite[] => {
     const ifindex = ifindexOf(name);
     if (ifindex === undefined) return [];
-    const key = new MapBytes(8).u32(tableOf(rest)).u32(ifindex).hex();
-    return [{ map: "interfaces", key, value: new MapBytes(4).u32(flag).hex() }];
+    const key = `${hex32(tableOf(rest))} ${hex32(ifindex)}`;
+    return [{ map: "interfaces", key, value: hex32(flag) }];
   });
 }
 
@@ -258,7 +259,7 @@ function addressWrite(
 
 /** Where a slot's pages lie in the map. */
 export function pageKey(slot: Slot, index: number): string {
-  return new MapBytes(4).u32(slot * SLOT_PAGES + index).hex();
+  return hex32(slot * SLOT_PAGES + index);
 }
 
 /** Of conduits with a leg at this point, and of grants. */
@@ -274,14 +275,15 @@ function entriesOf(lowering: Lowering): Map<number, LiveEntry> {
 }
 
 function liveKey(table: number, id: number): string {
-  return new MapBytes(8).u32(table).u32(id).hex();
+  return `${hex32(table)} ${hex32(id)}`;
 }
 
 function liveWrite(table: number, { id, liveness, audit }: LiveEntry, clock: ClockPair): MapWrite {
   const { open, until, closedReason } = liveness;
-  const value = new MapBytes(16).u64(open ? bootTime(until, clock) : 0n);
-  value.u32(REASONS.indexOf(closedReason)).u32(audit ? LIVE_AUDIT : 0);
-  return { map: "live", key: liveKey(table, id), value: value.hex() };
+  const end = open ? bootTime(until, clock) : 0n;
+  const ends = `${hex32(Number(end & LOW_HALF))} ${hex32(Number(end >> 32n))}`;
+  const rest = `${hex32(REASONS.indexOf(closedReason))} ${hex32(audit ? LIVE_AUDIT : 0)}`;
+  return { map: "live", key: liveKey(table, id), value: `${ends} ${rest}` };
 }
 
 function bootTime(until: number | null, { nowMs, bootNs }: ClockPair): bigint {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { SallyportError } from "@sallyport/core";
-import { clearSlot, contentDigest, readHits, readSample, readSelection } from "./read.ts";
+import { clearSlot, contentDigest, readHits, readSelection } from "./read.ts";
+import { readSample } from "./sample.ts";
 
 //               target mac   source mac   type ve re po fl generation id
 const HEAD =

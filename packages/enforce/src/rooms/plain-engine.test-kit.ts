@@ -133,7 +133,7 @@ export class PlainEngine implements Engine {
   }
 
   async counters(): Promise<EngineCounters> {
-    return { hits: [], denials: [] };
+    return { hits: [], denials: [], peers: [] };
   }
 
   async remove(): Promise<void> {}

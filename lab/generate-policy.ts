@@ -141,7 +141,7 @@ class Generator {
       service === "modbus"
         ? `    l7: { modbus: { functions: [read-holding-registers], units: [1], holding-registers: [${this.#below(100)}-${100 + this.#below(900)}] } }\n`
         : "";
-    return conduit(
+    return entry(
       name,
       source.name,
       target.name,
@@ -155,7 +155,7 @@ class Generator {
     const [source, target, service] = this.#fresh(this.#it, this.#ot, () => "ssh");
     const slots = 1 + this.#below(2);
     const session = `    session: { people: [tech-${this.#below(9)}], max: 2h, approvals: 1, record: true, mode: read-only, slots: ${slots} }\n`;
-    return conduit(
+    return entry(
       name,
       source.name,
       target.name,
@@ -169,14 +169,14 @@ class Generator {
     const [source, target, service] = this.#fresh(this.#ot, this.#ot, () =>
       this.#pick(["syslog", "snmp-trap"]),
     );
-    return conduit(name, source.name, target.name, service, "diode", this.#terms());
+    return entry(name, source.name, target.name, service, "diode", this.#terms());
   }
 
   #direct(name: string): string {
     const port = (): string => `p${DIRECT_FIRST_PORT + this.#below(DIRECT_PORTS)}`;
     const [source, target, service] = this.#fresh(this.#ot, this.#ot, port);
     this.#ports.add(Number(service.slice(1)));
-    return conduit(
+    return entry(
       name,
       source.name,
       target.name,
@@ -201,7 +201,7 @@ class Generator {
         if (this.#used.has(`icmp z${from} z${to}`)) continue;
         this.#used.add(`icmp z${from} z${to}`);
       }
-      return conduit(
+      return entry(
         name,
         `z${from}`,
         `z${to}`,
@@ -221,7 +221,7 @@ class Generator {
     const key = `${from} ${to}`;
     if (this.#used.has(key)) return this.#direct(name);
     this.#used.add(key);
-    return conduit(name, from, to, service, "proxy", this.#terms());
+    return entry(name, from, to, service, "proxy", this.#terms());
   }
 
   #terms(): string {
@@ -278,7 +278,7 @@ function fileName(index: number): string {
   return `${String(index).padStart(2, "0")}-conduits.yaml`;
 }
 
-function conduit(
+function entry(
   name: string,
   from: string,
   to: string,

@@ -79,7 +79,7 @@ function explain(
   }
   if (issue.code === "invalid_value") {
     const options = issue.values.map(String);
-    const near = nearest(String(value), options);
+    const near = typeof value === "string" ? nearest(value, options) : undefined;
     const message = `expected ${options.length === 1 ? "" : "one of "}${options.join(", ")}`;
     return near === undefined ? { message } : { message, hint: `did you mean "${near}"?` };
   }

@@ -175,7 +175,10 @@ test("no zone holds an address of the box, of a network or its broadcast, and no
   seen.sort((a, b) => a.first - b.first);
   for (const [index, interval] of seen.entries()) {
     const next = seen[index + 1];
-    assert.ok(next === undefined || interval.last < next.first, `${interval.zone} ${next?.zone}`);
+    assert.ok(
+      next === undefined || interval.last < next.first,
+      `${interval.zone} ${next?.zone ?? ""}`,
+    );
   }
 });
 

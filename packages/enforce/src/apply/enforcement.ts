@@ -330,6 +330,9 @@ export class Enforcement {
         grant: named.get(id)?.grant ?? "",
       });
       const legs = this.legs();
+      if (legs === undefined) {
+        return { generation: null, hits: [], denials: [], peers: [], tripwires: [] };
+      }
       const found = await this.both(async (engine, point) => ({
         point,
         ...(await engine.counters()),
@@ -345,7 +348,7 @@ export class Enforcement {
         peers: found.flatMap(({ point, peers }) =>
           peers.map((peer) => ({ ...peer, point, ...told(peer.id) })),
         ),
-        tripwires: legs === undefined ? [] : await this.options.rooms.tripwire(legs),
+        tripwires: await this.options.rooms.tripwire(legs),
       };
     });
   }

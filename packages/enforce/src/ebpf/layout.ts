@@ -14,15 +14,14 @@ const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
 
 /** Bytes in hex as bpftool takes them: `0a 00 ff`. */
 export function toHex(bytes: Uint8Array): string {
-  let text = HEX[bytes[0] ?? 0] ?? "";
-  for (let at = 1; at < bytes.length; at++) text += ` ${HEX[bytes[at] ?? 0]}`;
-  return text;
+  const out: string[] = [];
+  for (const byte of bytes) out.push(HEX[byte] ?? "");
+  return out.join(" ");
 }
 
 /** A 32-bit number as the program reads it: the commonest part of keys, so without a buffer. */
 export function hex32(value: number): string {
-  const low = `${HEX[value & 255]} ${HEX[(value >>> 8) & 255]}`;
-  return `${low} ${HEX[(value >>> 16) & 255]} ${HEX[value >>> 24]}`;
+  return toHex(Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24));
 }
 
 /** A key or value, filled from its start. Numbers are little-endian, as the program reads them. */

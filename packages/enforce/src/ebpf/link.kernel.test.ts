@@ -334,7 +334,7 @@ test(
     }),
 );
 
-test("of a trunk only tagged frames pass, judged by the VLAN's own interface", { skip }, () => {
+test("of a trunk only tagged frames pass, judged by the VLAN's own interface", { skip }, (t) => {
   const [supervisory, ...others] = legs.zones;
   assert.ok(supervisory);
   const vlan = { ...supervisory, interface: "sup0.5" };
@@ -351,8 +351,12 @@ test("of a trunk only tagged frames pass, judged by the VLAN's own interface", {
   const trunk = { ...legs, zones: [vlan, ...others], attachments: [attachment] };
   return inLab({ perSecond: 0, burst: 0 }, async (lab) => {
     const netns = lab.name("in");
+    const vlans = "link add link sup0 name sup0.5 type vlan id 5".split(" ");
+    if ((await tryRun("ip", vlans, { netns })).exitCode !== 0) {
+      t.skip("needs VLAN devices (8021q) in the kernel");
+      return;
+    }
     for (const line of [
-      "link add link sup0 name sup0.5 type vlan id 5",
       "addr del 10.40.0.1/24 dev sup0",
       "addr add 10.40.0.1/24 dev sup0.5",
       "link set sup0.5 up",

@@ -80,21 +80,13 @@ function joined(
   return out;
 }
 
+/** One a zone: a zone on another's interface has an entry there too, without an address. */
 export function attachmentsOf(zones: ReadonlyMap<string, Zone>): Attachment[] {
   const out: Attachment[] = [];
   const sorted = [...zones.values()].sort((a, b) => compareText(a.name, b.name));
   for (const { name, point, attachment } of sorted) {
     if (point === undefined || attachment === undefined) continue;
     const { nic, vlan, mode, addresses, routes } = attachment;
-    // A zone of single hosts inside another's network brings no address of its own to that link.
-    const isGuest = mode === "routed" && addresses.length === 0 && routes.length === 0;
-    const hasHost = sorted.some(
-      (other) =>
-        other.name !== name &&
-        other.attachment?.interface === attachment.interface &&
-        other.attachment.addresses.length > 0,
-    );
-    if (isGuest && hasHost) continue;
     out.push({
       zone: name,
       point,

@@ -77,7 +77,7 @@ export function compilePolicy(
     if (conduit !== undefined) conduits.push(conduit);
   }
   conduits.push(...readModes(form, zones, timezone, options.now, reporter));
-  conduits.sort(byOrder);
+  conduits.sort((a, b) => compareText(a.name, b.name));
   checkBridges(conduits, reporter);
   checkInvariants(form, conduits, zones, services, reporter);
   const notice = readNotice(form, reporter);
@@ -113,11 +113,6 @@ export function compilePolicy(
 function readForm(files: readonly PolicyFileBytes[], reporter: Reporter): PolicyForm | undefined {
   const texts = readTexts(files, reporter);
   return reporter.failed ? undefined : readSections(texts, reporter);
-}
-
-/** By name, audit modes last: the order in which a packet's conduit is chosen. */
-function byOrder(a: ResolvedConduit, b: ResolvedConduit): number {
-  return Number(a.audit) - Number(b.audit) || compareText(a.name, b.name);
 }
 
 function readTimezone(form: PolicyForm, reporter: Reporter): string {

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { formatIpv4, type Json, parseIpv4, SallyportError } from "@sallyport/core";
+import { type Json, parseIpv4, SallyportError } from "@sallyport/core";
 import type { Counters, Enforcement, Named } from "@sallyport/enforce";
+import type { GateListener } from "@sallyport/gate";
 import type { Legs } from "@sallyport/policy/legs";
 import { ClockWatch } from "./clock-watch.ts";
 import { type CompilerHome, compileInChild } from "./compile-child.ts";
@@ -254,12 +255,14 @@ export class EnforcerService {
 
 /** Listeners of the confirmed and of a pending generation; where both name one, the newer counts. */
 function gatesOf(legs: readonly Legs[], netns: (room: string) => string): RoomsStand["gates"] {
-  const rooms = new Map<string, Map<string, Legs["conduits"][number]["listeners"][number]>>();
+  const rooms = new Map<string, Map<string, GateListener>>();
   for (const one of legs) {
     for (const { name, kind } of one.rooms) if (kind === "gate" && !rooms.has(name)) rooms.set(name, new Map());
-    for (const listener of one.conduits.flatMap(({ listeners }) => listeners)) {
-      const place = `${formatIpv4(listener.listenAddress)}:${listener.listenPort}`;
-      rooms.get(listener.room)?.set(place, listener);
+    for (const { name: conduit, listeners } of one.conduits) {
+      for (const listener of listeners) {
+        const place = `${listener.listenAddress}:${listener.listenPort}`;
+        rooms.get(listener.room)?.set(place, { ...listener, conduit });
+      }
     }
   }
   return [...rooms].map(([room, listeners]) => ({

@@ -1,6 +1,7 @@
 /** What the enforcer tells the supervisor: which rooms stand, and what each room's process needs. */
 import type { Named } from "@sallyport/enforce";
-import type { EngineZone, Listener } from "@sallyport/policy/legs";
+import type { GateListener } from "@sallyport/gate";
+import type { EngineZone } from "@sallyport/policy/legs";
 
 export interface RoomsStand {
   readonly type: "rooms";
@@ -11,7 +12,7 @@ export interface RoomsStand {
   readonly gates: readonly {
     readonly room: string;
     readonly netns: string;
-    readonly listeners: readonly Listener[];
+    readonly listeners: readonly GateListener[];
   }[];
   readonly names: Names;
 }

@@ -5,7 +5,7 @@ import type { Slot } from "../engine.ts";
 import { atoms } from "./classes.ts";
 import * as nft from "./json.ts";
 import { CANDIDATES_MAX } from "./rules.ts";
-import { BUNDLE } from "./skeleton.ts";
+import { BUNDLE } from "./tables.ts";
 
 /** A range of at most this many ports is so many exact cells, as those are found faster. */
 const EXACT_PORTS = 16;

@@ -42,7 +42,7 @@ export class NftablesEngine implements Engine {
   async install(legs: Legs): Promise<void> {
     this.#legs = legs;
     const installed = isInstalled(await this.#list("sets"));
-    await this.#load(skeleton(legs.limits, { installed }));
+    await this.#load(skeleton({ installed }));
     // An empty slot refuses everything; from now on there is always one in force.
     if (!installed) await this.#load(select({ confirmed: 0 }));
     if (!isInstalled(await this.#list("sets"))) {

@@ -7,7 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import type { Readable, Writable } from "node:stream";
-import { type EngineLimits, type PacketReason, REASONS } from "@sallyport/policy/legs";
+import { type PacketReason, REASONS } from "@sallyport/policy/legs";
 import { type Lowering, MARKS } from "../engine.ts";
 import { conntrackSysctls } from "./conntrack.ts";
 import * as nft from "./json.ts";
@@ -31,7 +31,7 @@ export interface EngineVerdict {
 
 /** Frames between two end markers: what the log's socket buffer holds for sure. */
 const BATCH_FRAMES = 1000;
-const BATCH_MS = 4_000;
+const BATCH_MS = 20_000;
 const ETHERNET = 14;
 /** No packet of a test may have this identification. */
 const MARKER_ID = 0xffff;
@@ -81,18 +81,15 @@ export class Harness {
     this.#log.stdout.on("data", (chunk: Buffer) => this.#read(chunk));
   }
 
-  /** A room with a veth per interface of the lowering's point, its rules loaded and in force. */
-  static async open(lowering: Lowering): Promise<Harness> {
-    const name = `spn${process.pid}x${Harness.#count++}`;
-    const { legs, point } = lowering;
-    const here = [...legs.zones, ...legs.attachments].filter((place) => place.point === point);
-    const interfaces = [...new Set(here.map((place) => place.interface))];
-    const [room, peer] = [name, `${name}p`];
+  /** A room with a veth for each interface and no rules yet. */
+  static async open(interfaces: readonly string[]): Promise<Harness> {
+    const room = `spn${process.pid}x${Harness.#count++}`;
+    const peer = `${room}p`;
     for (const netns of [room, peer]) execFileSync("ip", ["netns", "add", netns]);
     try {
-      setUp(room, peer, interfaces, legs.limits);
+      setUp(room, peer, interfaces);
       const harness = new Harness(room, peer, interfaces);
-      await harness.#start(lowering);
+      await harness.#listening();
       return harness;
     } catch (error) {
       for (const netns of [room, peer]) execFileSync("ip", ["netns", "del", netns]);
@@ -101,36 +98,34 @@ export class Harness {
   }
   static #count = 0;
 
-  async #start(lowering: Lowering): Promise<void> {
-    try {
-      this.load(skeleton(lowering.legs.limits, { sampled: false }));
-      this.load(attach(this.#interfaces));
-      this.load(probe(this.#interfaces));
-      this.fill(lowering);
-      this.load(select({ confirmed: lowering.slot }));
-      await this.#listening();
-    } catch (error) {
-      this.#end();
-      throw error;
-    }
+  /** Fills the lowering's slot and puts it in force; sessions and counters live on. */
+  async load(lowering: Lowering): Promise<void> {
+    const { legs, point, slot } = lowering;
+    setSysctls(this.netns, conntrackSysctls(legs.limits));
+    const here = [...legs.zones, ...legs.attachments].filter((place) => place.point === point);
+    const known = new Set(here.map((place) => place.interface));
+    if (!this.#installed) this.apply(skeleton({ sampled: false }));
+    this.apply(attach(this.#interfaces.filter((name) => known.has(name))));
+    if (!this.#installed) this.apply(probe(this.#interfaces));
+    this.#installed = true;
+    this.apply(fillSlot(lowering, { sampled: false }));
+    this.apply(select({ confirmed: slot }));
   }
+  #installed = false;
 
-  /** One act of the engine's interface, as an enforcer would do it. */
-  load(document: nft.Document): void {
+  /** One document, as an enforcer would load it. */
+  apply(document: nft.Document): void {
     // nft opens /dev/stdin by name, which a socket (Node's kind of pipe) refuses: hence a file.
     const directory = fs.mkdtempSync("/dev/shm/sallyport-nft-");
     try {
-      const file = path.join(directory, "rules.json");
+      const file = path.join(directory, "document.json");
       fs.writeFileSync(file, JSON.stringify(document));
-      const args = [`--net=/run/netns/${this.netns}`, "--", "nft", "-j", "-f", file];
-      execFileSync("nsenter", args, { stdio: ["ignore", "ignore", "pipe"] });
+      execFileSync("nsenter", [`--net=/run/netns/${this.netns}`, "--", "nft", "-j", "-f", file], {
+        stdio: ["ignore", "ignore", "pipe"],
+      });
     } finally {
       fs.rmSync(directory, { recursive: true });
     }
-  }
-
-  fill(lowering: Lowering): void {
-    this.load(fillSlot(lowering, { sampled: false }));
   }
 
   /** `nft -j <args>` in the room, parsed. */
@@ -151,16 +146,12 @@ export class Harness {
     return verdicts;
   }
 
-  close(): void {
-    this.#end();
+  async close(): Promise<void> {
+    this.#sender.kill("SIGKILL");
+    this.#log.kill("SIGKILL");
     for (const netns of [this.netns, this.#peer]) {
       execFileSync("ip", ["netns", "del", netns], { stdio: "ignore" });
     }
-  }
-
-  #end(): void {
-    this.#sender.kill("SIGKILL");
-    this.#log.kill("SIGKILL");
   }
 
   async #batch(frames: readonly Frame[]): Promise<EngineVerdict[]> {
@@ -200,7 +191,6 @@ export class Harness {
       this.#wake();
     });
     await this.#until(() => said.includes("listening on"), "tcpdump");
-    await this.#batch([]);
   }
 
   async #until(done: () => boolean, what: string): Promise<void> {
@@ -208,14 +198,7 @@ export class Harness {
     const end = performance.now() + BATCH_MS;
     try {
       while (!done()) {
-        if (performance.now() >= end) {
-          console.log(
-            this.#events.length,
-            this.#events.map((e) => e.prefix).join(" "),
-            this.#bytes.length,
-          );
-          throw new Error(`no ${what} within ${BATCH_MS} ms`);
-        }
+        if (performance.now() >= end) throw new Error(`no ${what} within ${BATCH_MS} ms`);
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
         });
@@ -370,17 +353,10 @@ function ip(netns: string, lines: readonly string[]): void {
   execFileSync("ip", ["-n", netns, "-batch", "-"], { input, stdio: ["pipe", "ignore", "pipe"] });
 }
 
-function setUp(
-  room: string,
-  peer: string,
-  interfaces: readonly string[],
-  limits: EngineLimits,
-): void {
-  for (const netns of [room, peer]) {
-    // Else both kernels greet each other over IPv6 in between.
-    const quiet = "net.ipv6.conf.default.disable_ipv6=1";
-    execFileSync("nsenter", [`--net=/run/netns/${netns}`, "--", "sysctl", "-q", "-e", "-w", quiet]);
-  }
+function setUp(room: string, peer: string, interfaces: readonly string[]): void {
+  // Else both kernels greet each other over IPv6 in between.
+  for (const netns of [room, peer])
+    setSysctls(netns, { "net.ipv6.conf.default.disable_ipv6": "1" });
   const lines = interfaces.flatMap((device, index) => [
     `link add name ${device} type veth peer name p${index} netns ${peer}`,
     `link set ${device} address ${ROOM_MAC} up`,
@@ -390,15 +366,22 @@ function setUp(
   lines.push("link set sink up", "route add default dev sink");
   ip(room, lines);
   ip(peer, ["link set sink up", ...interfaces.map((_, index) => `link set p${index} up`)]);
-  const sysctls = {
-    ...conntrackSysctls(limits),
-    "net.ipv4.ip_forward": "1",
-    "net.ipv4.conf.all.rp_filter": "0",
-    "net.ipv4.conf.default.rp_filter": "0",
-  };
+  const unfiltered = ["all", "default", ...interfaces].map(
+    (name) => `net/ipv4/conf/${name}/rp_filter`,
+  );
+  const off = Object.fromEntries(unfiltered.map((name) => [name, "0"]));
+  setSysctls(room, { "net.ipv4.ip_forward": "1", ...off });
+}
+
+function setSysctls(netns: string, sysctls: Readonly<Record<string, string>>): void {
   const pairs = Object.entries(sysctls).map(([key, value]) => `${key}=${value}`);
-  for (const device of interfaces) {
-    pairs.push(`net/ipv4/conf/${device}/rp_filter=0`.replaceAll("net.", "net/"));
-  }
-  execFileSync("nsenter", [`--net=/run/netns/${room}`, "--", "sysctl", "-q", "-w", ...pairs]);
+  execFileSync("nsenter", [
+    `--net=/run/netns/${netns}`,
+    "--",
+    "sysctl",
+    "-q",
+    "-e",
+    "-w",
+    ...pairs,
+  ]);
 }

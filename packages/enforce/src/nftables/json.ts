@@ -1,6 +1,8 @@
 /** The few forms of libnftables-json(5) that the engine uses, as values. */
 import type { Json } from "@sallyport/core";
 
+export type { Json };
+
 /** What `nft -j -f -` takes: all of it happens, or nothing. */
 export interface Document {
   readonly nftables: readonly Command[];

@@ -18,7 +18,7 @@ import * as nft from "./json.ts";
 import { Cells } from "./cells.ts";
 import { type Elements, grantRedirects, grantRows, redirectElements } from "./redirects.ts";
 import { slotRules } from "./rules.ts";
-import { CLOSED_REASONS, slotTables } from "./skeleton.ts";
+import { answeringRules, CLOSED_REASONS, slotTables } from "./tables.ts";
 
 /** The class of sources that belong to other interfaces only. */
 const ELSEWHERE = 1;
@@ -42,6 +42,7 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
   const commands: nft.Command[] = [
     ...slotTables(slot).map(({ name, isMap }) => nft.flush(isMap ? "map" : "set", name)),
     ...slotRules(rules),
+    ...answeringRules(legs.limits),
     ...zoneElements(legs, slot),
     ...cellElements(lowering),
     ...redirectElements(lowering).flatMap(asCommands),

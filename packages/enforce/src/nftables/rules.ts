@@ -6,19 +6,13 @@ import type { Json } from "@sallyport/core";
 import { type PacketReason, REASONS } from "@sallyport/policy/legs";
 import { MARKS, type Slot } from "../engine.ts";
 import * as nft from "./json.ts";
-import {
-  BUNDLE,
-  CLOSED_REASONS,
-  EARLY_REASONS,
-  HANDOVER,
-  LOG_GROUP,
-  ONE_WAY,
-  RECOUNTS_PER_SECOND,
-  SLOT_CHAINS,
-} from "./skeleton.ts";
+import { HANDOVER, LOG_GROUP } from "./skeleton.ts";
+import { BUNDLE, CLOSED_REASONS, EARLY_REASONS, ONE_WAY, SLOT_CHAINS } from "./tables.ts";
 
 /** Conduits that may cover the same packet; each closed one costs a lookup. */
 export const CANDIDATES_MAX = 32;
+/** Refused sessions that still enter the count of a full zone: its list grows with each. */
+const RECOUNTS_PER_SECOND = 100;
 /** Denial events of one kind, per second; and of all kinds. */
 const SAMPLES_PER_SECOND = 1;
 const SAMPLES_BURST = 5;

@@ -7,7 +7,7 @@ import { REASONS } from "@sallyport/policy/legs";
 import { MARKS } from "../engine.ts";
 import { build, canBuild, OBJECT } from "./build.ts";
 
-const SOURCE = fs.readFileSync(path.join(import.meta.dirname, "inner.bpf.c"), "utf8");
+const SOURCE = fs.readFileSync(path.join(import.meta.dirname, "inner.layout.h"), "utf8");
 
 test("the committed object is what clang makes of the committed source", {
   skip: canBuild() ? false : "needs clang-14 and llvm-14, which users don't",

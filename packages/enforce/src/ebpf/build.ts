@@ -1,14 +1,13 @@
 /**
- * Builds `inner.bpf.o` from `inner.bpf.c`: `node packages/enforce/src/ebpf/build.ts`. Users need no
+ * Builds `inner.bpf.o` from `inner.bpf.c` and its headers: `node packages/enforce/src/ebpf/build.ts`. Users need no
  * compiler: the object is committed, and a test builds it again and compares.
  *
  * With another file as argument it builds there; with `--allow-all` first, the variant with a single
  * rule that benchmarks compare with (never installed).
  */
 import { execFileSync } from "node:child_process";
-import fs from "node:fs";
 import path from "node:path";
-import process from "node:process";
+import { parseArgs } from "node:util";
 
 const HERE = import.meta.dirname;
 /** One version, so that one source has one object. */
@@ -19,15 +18,19 @@ export const OBJECT: string = path.join(HERE, "inner.bpf.o");
 
 /** Whether the pinned compiler is on this machine. */
 export function canBuild(): boolean {
-  const folders = (process.env["PATH"] ?? "").split(":");
-  return [CLANG, STRIP].every((tool) => folders.some((at) => fs.existsSync(path.join(at, tool))));
+  try {
+    for (const tool of [CLANG, STRIP]) execFileSync(tool, ["--version"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export function build(object: string, defines: readonly string[] = []): void {
   const flags = ["-O2", "-g", "-target", "bpfel", "-mcpu=v3", "-Wall", "-Wextra", "-Werror"];
   // Debian keeps asm/ in a folder of the machine's own; what is used of it is the same in all.
-  const multiarch = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
-  const paths = ["-I", `/usr/include/${multiarch}`, "-fdebug-compilation-dir=."];
+  const machines = ["x86_64-linux-gnu", "aarch64-linux-gnu"].map((m) => `-I/usr/include/${m}`);
+  const paths = [...machines, "-fdebug-compilation-dir=."];
   const names = defines.map((name) => `-D${name}`);
   const quiet = ["-Wno-unused-parameter", ...(defines.length > 0 ? ["-Wno-unused-function"] : [])];
   const input = ["-c", "inner.bpf.c", "-o", object];
@@ -36,8 +39,8 @@ export function build(object: string, defines: readonly string[] = []): void {
   execFileSync(STRIP, ["-g", object]);
 }
 
-if (process.argv[1] === import.meta.filename) {
-  const rest = process.argv.slice(2);
-  const allowAll = rest[0] === "--allow-all";
-  build(rest[allowAll ? 1 : 0] ?? OBJECT, allowAll ? ["ALLOW_ALL"] : []);
+if (import.meta.main) {
+  const options = { "allow-all": { type: "boolean" } } as const;
+  const { values, positionals } = parseArgs({ options, allowPositionals: true });
+  build(positionals[0] ?? OBJECT, values["allow-all"] === true ? ["ALLOW_ALL"] : []);
 }

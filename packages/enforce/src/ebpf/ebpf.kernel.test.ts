@@ -29,7 +29,7 @@ import {
 import {
   clearSlot,
   contentDigest,
-  readClock,
+  readBootNs,
   readDenied,
   readEntries,
   readHits,
@@ -540,10 +540,10 @@ describe("generations", { skip }, () => {
     const wider = lowering(plant(), 1, { generation: 2, ids: { open: 77 } });
     await withEngine(old, async (harness) => {
       const ifindexOf = (name: string): number => harness.ifindexOf(name);
-      const clock = { ...readClock(), nowMs: NOW };
+      const clock = { bootNs: readBootNs(), nowMs: NOW };
       await harness.write(fillSlot(wider, ifindexOf, clock));
       assert.equal(shown(await one(harness, "sup0", tcp(9, 1000))), "no-conduit");
-      const untilBootNs = readClock().bootNs + 400_000_000n;
+      const untilBootNs = readBootNs() + 400_000_000n;
       await harness.write([select(0, { slot: 1, untilBootNs })]);
       assert.equal(shown(await one(harness, "sup0", tcp(9, 1000))), "allow");
       await passes(450);
@@ -594,7 +594,7 @@ describe("generations", { skip }, () => {
         return contentDigest("tag", entries);
       };
       const written = fillSlot(lowering(plant()), (name) => harness.ifindexOf(name), {
-        ...readClock(),
+        bootNs: readBootNs(),
         nowMs: NOW,
       });
       const before = await digest();
@@ -617,7 +617,7 @@ describe("generations", { skip }, () => {
 describe("grants and the live set", { skip }, () => {
   test("a grant opens its path until it ends or is revoked, and its session with it", () =>
     withEngine(lowering(plant()), async (harness) => {
-      const clock = { ...readClock(), nowMs: NOW };
+      const clock = { bootNs: readBootNs(), nowMs: NOW };
       const entry = {
         id: 900,
         liveness: { open: true, until: null, closedReason: "grant-expired" },
@@ -646,7 +646,10 @@ describe("grants and the live set", { skip }, () => {
     withEngine(lowering(plant()), async (harness) => {
       const liveness = { open: true, until: null, closedReason: "expired" } as const;
       const unknown = { id: 4242, liveness, audit: false, diode: false };
-      assert.deepEqual(setLive(lowering(plant()), [unknown], readClock()), []);
+      assert.deepEqual(
+        setLive(lowering(plant()), [unknown], { bootNs: readBootNs(), nowMs: NOW }),
+        [],
+      );
       assert.equal(readEntries("live", await harness.dump("live")).length, CONDUITS.length);
     }));
 

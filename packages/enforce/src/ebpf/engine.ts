@@ -36,7 +36,7 @@ import {
 import {
   clearSlot,
   contentDigest,
-  readClock,
+  readBootNs,
   readDenied,
   readEntries,
   readHits,
@@ -144,7 +144,7 @@ export class EbpfEngine implements Engine {
         ? undefined
         : {
             slot: pending.slot,
-            untilBootNs: readClock().bootNs + BigInt(Math.round(pending.forMs * 1e6)),
+            untilBootNs: readBootNs() + BigInt(Math.round(pending.forMs * 1e6)),
           };
     await this.#write([select(confirmed, until)]);
   }
@@ -163,7 +163,7 @@ export class EbpfEngine implements Engine {
 
   async readBack(): Promise<EngineState> {
     const settings = await this.#dump("settings");
-    const selection = readSelection(await this.#dump("slots"), readClock().bootNs);
+    const selection = readSelection(await this.#dump("slots"), readBootNs());
     const entries = readEntries("settings", settings);
     for (const map of TABLED_MAPS) entries.push(...readEntries(map, await this.#dump(map)));
     for (const { slot, pages } of readSettings(settings)) {
@@ -254,5 +254,5 @@ function isBpffs(directory: string): boolean {
 
 /** `lowering.now` was a moment ago, so ends come that much late at most, and never earlier. */
 function clockOf(lowering: Lowering): ClockPair {
-  return { nowMs: lowering.now, bootNs: readClock().bootNs };
+  return { nowMs: lowering.now, bootNs: readBootNs() };
 }

@@ -4,12 +4,11 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import process from "node:process";
 import { type PacketReason, REASONS } from "@sallyport/policy/legs";
 import { run, tryRun } from "../apply/run.ts";
 import type { Lowering } from "../engine.ts";
 import { batchText, fillSlot, type MapName, type MapWrite, select } from "./lower.ts";
-import { readClock } from "./read.ts";
+import { readBootNs } from "./read.ts";
 
 export interface Frame {
   readonly interface: string;
@@ -51,7 +50,7 @@ export class Harness {
 
   /** Loads the program into maps of its own. `object` is `inner.bpf.o` or a variant of it. */
   static async open(object: string): Promise<Harness> {
-    const scratch = fs.mkdtempSync(`/dev/shm/sallyport-ebpf-${process.pid}-`);
+    const scratch = fs.mkdtempSync("/dev/shm/sallyport-ebpf-");
     const harness = new Harness(scratch);
     fs.mkdirSync(harness.directory);
     await run("mount", ["-t", "bpf", "bpf", harness.directory]);
@@ -88,7 +87,7 @@ export class Harness {
   /** Fills the lowering's slot and puts it in force. */
   async load(lowering: Lowering): Promise<void> {
     const ifindexOf = (name: string): number => this.ifindexOf(name);
-    const writes = fillSlot(lowering, ifindexOf, { ...readClock(), nowMs: lowering.now });
+    const writes = fillSlot(lowering, ifindexOf, { bootNs: readBootNs(), nowMs: lowering.now });
     await this.write([...writes, select(lowering.slot)]);
   }
 

@@ -9,7 +9,7 @@ import { SallyportError } from "@sallyport/core";
 import { type Point, REASONS } from "@sallyport/policy/legs";
 import type { DenialCounter, HitCounter, Slot } from "../engine.ts";
 import { toHex } from "./layout.ts";
-import type { ClockPair, MapName, MapWrite } from "./lower.ts";
+import type { MapName, MapWrite } from "./lower.ts";
 
 export interface PeerCounter {
   readonly id: number;
@@ -39,15 +39,10 @@ export interface SessionEntry {
 }
 const STATES = ["opening", "answered", "open", "closing", "udp", "echo"] as const;
 
-/** Wall and boot clock now. /proc/uptime is up to 10 ms late, so that ends come early, never late. */
-export function readClock(): ClockPair {
-  const [seconds = "", hundredths = ""] = (
-    fs.readFileSync("/proc/uptime", "utf8").split(" ")[0] ?? ""
-  ).split(".");
-  return {
-    nowMs: Date.now(),
-    bootNs: BigInt(seconds) * 1_000_000_000n + BigInt(hundredths) * 10_000_000n,
-  };
+/** The boot clock, up to 10 ms late, so that ends reckoned from it come early and never late. */
+export function readBootNs(): bigint {
+  const [uptime = ""] = fs.readFileSync("/proc/uptime", "utf8").split(" ");
+  return BigInt(uptime.replace(".", "")) * 10_000_000n;
 }
 
 export function readHits(json: string): HitCounter[] {

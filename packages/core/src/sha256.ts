@@ -29,27 +29,34 @@ function fraction(root: number): number {
 
 const BLOCK_BYTES = 64;
 
+/** Used by one call at a time, since none waits; made once, because making them costs more than a block. */
+const STATE = new Int32Array(8);
+const SCHEDULE = new Int32Array(64);
+const TAIL = new Uint8Array(2 * BLOCK_BYTES);
+const TAIL_VIEW = new DataView(TAIL.buffer);
+
 /** Lower-case hex of the digest. Messages up to 2^53 bits. */
 export function sha256Hex(message: Uint8Array): string {
-  const state = INITIAL.slice();
-  const schedule = new Int32Array(64);
+  STATE.set(INITIAL);
   const whole = message.length - (message.length % BLOCK_BYTES);
   for (let offset = 0; offset < whole; offset += BLOCK_BYTES) {
-    compress(state, schedule, message, offset);
+    compress(STATE, SCHEDULE, message, offset);
   }
   // §5.1.1: a 1 bit, zeros, and the length in bits as 64-bit big-endian.
-  const rest = message.subarray(whole);
-  const tail = new Uint8Array(rest.length + 9 <= BLOCK_BYTES ? BLOCK_BYTES : 2 * BLOCK_BYTES);
-  tail.set(rest);
-  tail[rest.length] = 0x80;
-  const view = new DataView(tail.buffer);
-  view.setUint32(tail.length - 8, Math.floor(message.length / 2 ** 29));
-  view.setUint32(tail.length - 4, (message.length * 8) >>> 0);
-  for (let offset = 0; offset < tail.length; offset += BLOCK_BYTES) {
-    compress(state, schedule, tail, offset);
+  const rest = message.length - whole;
+  const tailBytes = rest + 9 <= BLOCK_BYTES ? BLOCK_BYTES : 2 * BLOCK_BYTES;
+  TAIL.fill(0);
+  for (let at = 0; at < rest; at++) TAIL[at] = message[whole + at] ?? 0;
+  TAIL[rest] = 0x80;
+  TAIL_VIEW.setUint32(tailBytes - 8, Math.floor(message.length / 2 ** 29));
+  TAIL_VIEW.setUint32(tailBytes - 4, (message.length * 8) >>> 0);
+  for (let offset = 0; offset < tailBytes; offset += BLOCK_BYTES) {
+    compress(STATE, SCHEDULE, TAIL, offset);
   }
   let hex = "";
-  for (const word of state) hex += ((word >>> 0) + 2 ** 32).toString(16).slice(1);
+  for (let at = 0; at < 8; at++) {
+    hex += (((STATE[at] ?? 0) >>> 0) + 2 ** 32).toString(16).slice(1);
+  }
   return hex;
 }
 

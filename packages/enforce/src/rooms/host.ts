@@ -1,6 +1,6 @@
 /** The host's side: it lends the plant's NICs and forwards between none of them. */
 import { SallyportError } from "@sallyport/core";
-import { run, tryRun } from "../apply/run.ts";
+import { run } from "../apply/run.ts";
 import { ipBatch } from "./instance.ts";
 
 interface HostLink {
@@ -12,32 +12,38 @@ interface HostLink {
 /** Written to a NIC's alias, which survives moves: how a killed instance's NICs are told apart. */
 const LENT = "sallyport";
 
-/** Moves NICs into rooms: down before they leave, and still down when they arrive. */
-export async function takeNics(
-  hostNetns: string,
-  nics: readonly { readonly nic: string; readonly netns: string }[],
-): Promise<void> {
+/** Whether the host has these NICs and forwards between none of them; before any of them moves. */
+export async function checkNics(hostNetns: string, nics: readonly string[]): Promise<void> {
   if (nics.length === 0) return;
   const links = await linksOf(hostNetns);
-  const missing = nics.filter(({ nic }) => !links.some(({ ifname }) => ifname === nic));
+  const missing = nics.filter((nic) => !links.some(({ ifname }) => ifname === nic));
   if (missing.length > 0) {
-    const names = missing.map(({ nic }) => nic).join(", ");
     const hint = `the host has ${links.map(({ ifname }) => ifname).join(", ")}`;
-    throw new SallyportError("no-such-nic", `the host has no network interface ${names}`, { hint });
+    const message = `the host has no network interface ${missing.join(", ")}`;
+    throw new SallyportError("no-such-nic", message, { hint });
   }
-  await refuseHostForwarding(
-    hostNetns,
-    links,
-    nics.map(({ nic }) => nic),
-  );
-  await ipBatch(
-    hostNetns,
-    nics.flatMap(({ nic, netns }) => [
-      `link set ${nic} down`,
-      `link set ${nic} alias ${LENT}`,
-      `link set ${nic} netns ${netns}`,
-    ]),
-  );
+  const up = links.filter(({ ifname, flags }) => nics.includes(ifname) && flags.includes("UP"));
+  if (up.length < 2) return;
+  const keys = up.map(({ ifname }) => `net/ipv4/conf/${ifname}/forwarding`);
+  const values = (await run("sysctl", ["-n", ...keys], { netns: hostNetns })).split("\n");
+  const forwarding = up.filter((_, index) => values[index] === "1").map(({ ifname }) => ifname);
+  if (forwarding.length === 0) return;
+  const message = `the host itself forwards between plant NICs (${forwarding.join(", ")})`;
+  const hint = "sysctl -w net.ipv4.ip_forward=0, or set these NICs down before the gateway starts";
+  throw new SallyportError("host-forwarding", message, { hint });
+}
+
+/** Moves NICs into a room: down before they leave, and still down when they arrive. */
+export async function takeNics(
+  hostNetns: string,
+  netns: string,
+  nics: readonly string[],
+): Promise<void> {
+  const lines = nics.flatMap((nic) => [
+    `link set ${nic} down alias ${LENT}`,
+    `link set ${nic} netns ${netns}`,
+  ]);
+  await ipBatch(hostNetns, lines);
 }
 
 /** Returns NICs to the host, all that were lent to the room or only those named; they stay down. */
@@ -58,23 +64,6 @@ export async function returnNics(
     names.map((name) => `link set ${name} alias ''`),
     true,
   );
-}
-
-/** Between the host's start and the move of the NICs nothing may cross either. */
-async function refuseHostForwarding(
-  hostNetns: string,
-  links: readonly HostLink[],
-  nics: readonly string[],
-): Promise<void> {
-  const up = links.filter(({ ifname, flags }) => nics.includes(ifname) && flags.includes("UP"));
-  if (up.length < 2) return;
-  const keys = up.map(({ ifname }) => `net/ipv4/conf/${ifname}/forwarding`);
-  const values = (await tryRun("sysctl", ["-n", ...keys], { netns: hostNetns })).stdout.split("\n");
-  const forwarding = up.filter((_, index) => values[index] === "1").map(({ ifname }) => ifname);
-  if (forwarding.length === 0) return;
-  const message = `the host itself forwards between plant NICs (${forwarding.join(", ")})`;
-  const hint = "sysctl -w net.ipv4.ip_forward=0, or set these NICs down before the gateway starts";
-  throw new SallyportError("host-forwarding", message, { hint });
 }
 
 async function linksOf(netns: string): Promise<HostLink[]> {

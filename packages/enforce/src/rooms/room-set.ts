@@ -7,7 +7,7 @@ import type { Legs, Point } from "@sallyport/policy/legs";
 import type { Engine } from "../apply/engine-port.ts";
 import { run } from "../apply/run.ts";
 import { guardLines, ruleLine, shownRule } from "./guard.ts";
-import { returnNics, takeNics } from "./host.ts";
+import { checkNics, returnNics, takeNics } from "./host.ts";
 import { type Instance, ipBatch, netnsOf, standingRooms } from "./instance.ts";
 import { configLines, planSite, type RoomPlan, routeText, type SitePlan } from "./plan.ts";
 import { checkSysctls, setSysctls, type Sysctls, sysctlsOf } from "./sysctls.ts";
@@ -172,72 +172,63 @@ export class RoomSet {
     return { ...site, rooms };
   }
 
+  /**
+   * Settings, guard and engine of an engine's room are read back before it gets a link, links are fitted
+   * with the engine while down, and set up last of all.
+   */
   private async extend(from: SitePlan, to: SitePlan, legs: Legs): Promise<void> {
-    const before = new Map(from.rooms.map((room) => [room.room, room]));
-    const fresh = to.rooms.filter(({ room }) => !before.has(room));
-    await ipBatch(
-      undefined,
-      fresh.map(({ room }) => `netns add ${netnsOf(this.instance, room)}`),
-    );
-    await Promise.all(to.rooms.map((room) => this.secure(room, before.get(room.room))));
-    await Promise.all(
-      to.rooms.map(async ({ room, point }) => {
-        if (point !== undefined && !before.has(room)) await this.engines[point].install(legs);
-      }),
-    );
-    await this.connect(from, to);
-  }
-
-  /** Settings and guard of a room, read back. For a new room: before it has any link. */
-  private async secure(room: RoomPlan, before: RoomPlan | undefined): Promise<void> {
-    const netns = netnsOf(this.instance, room.room);
-    if (before === undefined) {
-      const sysctls = sysctlsOf(room, false);
-      await Promise.all([
-        setSysctls(netns, sysctls),
-        ipBatch(netns, [...guardLines(room.guard), ...tableLines(room)]),
-      ]);
-      mustHold(room.room, await checkSysctls(netns, sysctls));
-      mustHold(room.room, await checkGuard(netns, room));
-      return;
-    }
-    const had = new Set(before.guard.map(shownRule));
-    const added = room.guard.filter((rule) => !had.has(shownRule(rule)));
-    const tables = tableLines(room).filter((line) => !tableLines(before).includes(line));
-    await ipBatch(netns, [...tables, ...added.map(ruleLine)]);
-  }
-
-  /** Links are made and fitted with the engine while down, and set up last. */
-  private async connect(from: SitePlan, to: SitePlan): Promise<void> {
-    const before = new Map(from.rooms.map((room) => [room.room, room]));
-    const engineRooms = to.rooms.filter(({ point }) => point !== undefined);
+    const rooms = to.rooms.map((room) => {
+      const had = from.rooms.find((other) => other.room === room.room);
+      return { room, had, netns: netnsOf(this.instance, room.room) };
+    });
+    const fresh = rooms.filter(({ had }) => had === undefined);
     const nics = to.nics.filter(
       ({ nic, room }) => !from.nics.some((old) => old.nic === nic && old.room === room),
     );
-    const taken = nics.map(({ nic, room }) => ({ nic, netns: netnsOf(this.instance, room) }));
-    const makes = engineRooms.map((room) =>
-      ipBatch(netnsOf(this.instance, room.room), newLinks(room, before.get(room.room), false)),
+    await checkNics(
+      this.hostNetns,
+      nics.map(({ nic }) => nic),
     );
-    await Promise.all([takeNics(this.hostNetns, taken), ...makes]);
+    await ipBatch(
+      undefined,
+      fresh.map(({ netns }) => `netns add ${netns}`),
+    );
+    const settled = Promise.all(
+      fresh.map(({ room, netns }) => setSysctls(netns, sysctlsOf(room, false))),
+    );
     await Promise.all(
-      engineRooms.map(async (room) => {
-        const vlans = newLinks(room, before.get(room.room), true);
-        await ipBatch(netnsOf(this.instance, room.room), vlans);
-        if (room.point === undefined) return;
-        await this.engines[room.point].attach(room.interfaces);
+      rooms.map(async ({ room, had, netns }) => {
+        const { point } = room;
+        if (point === undefined) return;
+        const engine = this.engines[point];
+        await Promise.all([
+          settled,
+          ipBatch(netns, guardChange(room, had)),
+          had === undefined ? engine.install(legs) : undefined,
+        ]);
+        mustHold(room.room, await checkGuard(netns, room, had));
+        if (had === undefined) {
+          mustHold(room.room, await checkSysctls(netns, sysctlsOf(room, false)));
+        }
+        const mine = nics.filter((one) => one.room === point).map(({ nic }) => nic);
+        await Promise.all([
+          takeNics(this.hostNetns, netns, mine),
+          ipBatch(netns, newLinks(room, had, false)),
+        ]);
+        await ipBatch(netns, newLinks(room, had, true));
+        await engine.attach(room.interfaces);
+        await setSysctls(netns, notInherited(room, had));
       }),
     );
+    await settled;
     await Promise.all(
-      to.rooms.map(async (room) => {
-        const netns = netnsOf(this.instance, room.room);
-        const had = before.get(room.room);
-        const lines = had === undefined ? new Set<string>() : new Set(configLines(had));
-        await setSysctls(netns, difference(sysctlsOf(room), had && sysctlsOf(had)));
-        await ipBatch(
-          netns,
-          configLines(room).filter((line) => !lines.has(line)),
-        );
+      rooms.map(async ({ room, had, netns }) => {
         mustHold(room.room, await checkSysctls(netns, sysctlsOf(room)));
+        const old = new Set(had === undefined ? [] : configLines(had));
+        const lines = configLines(room).filter((line) => !old.has(line));
+        if (room.point !== undefined) return ipBatch(netns, lines);
+        await ipBatch(netns, [...guardChange(room, had), ...lines]);
+        mustHold(room.room, await checkGuard(netns, room, had));
       }),
     );
   }
@@ -250,8 +241,21 @@ export class RoomSet {
   }
 }
 
-function difference(wanted: Sysctls, had: Sysctls | undefined): Sysctls {
-  return new Map([...wanted].filter(([key, value]) => had?.get(key) !== value));
+/** A new interface takes its settings from `default`; what is left to set for this one. */
+function notInherited(room: RoomPlan, had: RoomPlan | undefined): Sysctls {
+  const wanted = sysctlsOf(room);
+  const set = had === undefined ? sysctlsOf(room, false) : sysctlsOf(had);
+  const present = (key: string): string | undefined =>
+    set.get(key) ?? set.get(key.replace(/\/conf\/[^/]+\//, "/conf/default/"));
+  return new Map([...wanted].filter(([key, value]) => present(key) !== value));
+}
+
+/** From the kernel's three default rules, or from those of the room's last plan. */
+function guardChange(room: RoomPlan, had: RoomPlan | undefined): string[] {
+  if (had === undefined) return [...guardLines(room.guard), ...tableLines(room)];
+  const shown = new Set(had.guard.map(shownRule));
+  const tables = tableLines(room).filter((line) => !tableLines(had).includes(line));
+  return [...tables, ...room.guard.filter((rule) => !shown.has(shownRule(rule))).map(ruleLine)];
 }
 
 /** Routes that only block; they stand before any link. */
@@ -292,12 +296,14 @@ async function shownRules(netns: string): Promise<string[]> {
   return lines.map((line) => line.trim().replace(/:\s+/, ": "));
 }
 
-async function checkGuard(netns: string, room: RoomPlan): Promise<string[]> {
+/** While a change waits, the rules of the plan before it stand too. */
+async function checkGuard(netns: string, room: RoomPlan, had?: RoomPlan): Promise<string[]> {
   const shown = await shownRules(netns);
   const wanted = room.guard.map(shownRule);
+  const known = new Set([...wanted, ...(had?.guard.map(shownRule) ?? [])]);
   return [
     ...wanted.filter((rule) => !shown.includes(rule)).map((rule) => `guard: lacks ${rule}`),
-    ...shown.filter((rule) => !wanted.includes(rule)).map((rule) => `guard: has ${rule}`),
+    ...shown.filter((rule) => !known.has(rule)).map((rule) => `guard: has ${rule}`),
   ];
 }
 

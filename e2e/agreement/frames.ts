@@ -112,7 +112,34 @@ export function classFrames(legs: Legs, point: Point, seed: number): TestFrame[]
       );
     }
   }
-  return [...frames, ...brokenFrames(legs, point, numbered)];
+  return [...frames, ...legEdges(legs, point, pool, random, numbered), ...brokenFrames(legs, point, numbered)];
+}
+
+/** Policies of any size give at most this many legs whose every edge is tried; the seed decides which. */
+const EDGED_LEGS_MAX = 24;
+
+/** Each side of each end of a leg's sources, targets and ports, with the other two inside. */
+function legEdges(
+  legs: Legs,
+  point: Point,
+  pool: Pools,
+  random: (below: number) => number,
+  numbered: Numbering,
+): TestFrame[] {
+  const here = legs.conduits.flatMap((conduit) => conduit.legs).filter((leg) => leg.point === point);
+  while (here.length > EDGED_LEGS_MAX) here.splice(random(here.length), 1);
+  return here.flatMap(({ from, to, ports, protocol }) => {
+    const inside = [from[0]?.first ?? 0, to[0]?.first ?? 0, ports[0]?.first ?? 0] as const;
+    const tries = [
+      ...edges(from, 0xffffffff).map((source) => [source, inside[1], inside[2]] as const),
+      ...edges(to, 0xffffffff).map((target) => [inside[0], target, inside[2]] as const),
+      ...edges(ports, 0xffff).map((port) => [inside[0], inside[1], port] as const),
+    ];
+    return tries.map(([source, destination, destinationPort]) => {
+      const on = pool.interfaceOf(source) ?? pool.interfaces[0] ?? "";
+      return numbered.frame(on, { source, destination, protocol, destinationPort });
+    });
+  });
 }
 
 /** Gives each frame a source port of its own (no two share a session) and an identification. */
@@ -122,7 +149,8 @@ class Numbering {
   frame(name: string, spec: FrameSpec): TestFrame {
     this.#count++;
     const sourcePort = spec.sourcePort ?? 1024 + (this.#count % 64_000);
-    const identification = this.#count % 65_536;
+    // 65,535 marks the end of a run.
+    const identification = this.#count % 65_535;
     const identifier = this.#count % 65_536;
     const icmp = spec.icmp ?? { type: ICMP_TYPE.echoRequest, identifier };
     const full = { ...spec, sourcePort, identification, icmp };
@@ -140,34 +168,47 @@ function hex(address: number): string {
   return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join(".");
 }
 
+/** Frames that the kernel's own IP input stops, so that nftables has no say. */
+export function kernelFrames(legs: Legs, point: Point): TestFrame[] {
+  const numbered = new Numbering();
+  return openings(legs, point).flatMap(({ on, base }) =>
+    KERNEL_BREAKS.map((broken) => numbered.frame(on, { ...base, ...broken })),
+  );
+}
+
+/** An opening packet of each of the first few legs here, on its right interface. */
+function openings(legs: Legs, point: Point): { on: string; base: FrameSpec }[] {
+  const zones = legs.zones.filter((zone) => zone.point === point);
+  const here = legs.conduits.flatMap((conduit) => conduit.legs).filter((leg) => leg.point === point);
+  return here.slice(0, 6).flatMap((leg) => {
+    const source = leg.from[0]?.first ?? 0;
+    const on = zones.find((zone) =>
+      zone.addresses.some((held) => held.first <= source && source <= held.last),
+    )?.interface;
+    const [destination, destinationPort] = [leg.to[0]?.first ?? 0, leg.ports[0]?.first ?? 0];
+    return on === undefined ? [] : [{ on, base: { source, destination, protocol: leg.protocol, destinationPort } }];
+  });
+}
+
 /** Every way to break a frame, on tuples that a conduit allows and on one that none does. */
 function brokenFrames(legs: Legs, point: Point, numbered: Numbering): TestFrame[] {
   const frames: TestFrame[] = [];
-  const zones = legs.zones.filter((zone) => zone.point === point);
-  const allowed = legs.conduits
-    .flatMap((conduit) => conduit.legs)
-    .filter((leg) => leg.point === point)
-    .slice(0, 6);
-  for (const leg of allowed) {
-    const source = leg.from[0]?.first ?? 0;
-    const destination = leg.to[0]?.first ?? 0;
-    const destinationPort = leg.ports[0]?.first ?? 0;
-    const on = zones.find((zone) => zone.addresses.some((held) => held.first <= source && source <= held.last));
-    if (on === undefined) continue;
+  for (const { on, base: opening } of openings(legs, point)) {
+    const { destinationPort = 0, source, destination } = opening;
     for (const port of [destinationPort, destinationPort ^ 1]) {
-      const base = { source, destination, protocol: leg.protocol, destinationPort: port } as const;
-      for (const broken of BREAKS) frames.push(numbered.frame(on.interface, { ...base, ...broken }));
+      const base = { ...opening, destinationPort: port };
+      for (const broken of BREAKS) frames.push(numbered.frame(on, { ...base, ...broken }));
       for (const flags of FLAG_CLASSES) {
-        frames.push(numbered.frame(on.interface, { ...base, protocol: "tcp", flags }));
+        frames.push(numbered.frame(on, { ...base, protocol: "tcp", flags }));
       }
       for (let type = 0; type < 20; type++) {
-        frames.push(numbered.frame(on.interface, { ...base, protocol: "icmp", icmp: { type } }));
+        frames.push(numbered.frame(on, { ...base, protocol: "icmp", icmp: { type } }));
       }
-      frames.push(numbered.frame(on.interface, { ...base, protocol: "icmp", icmp: { type: 8, code: 1 } }));
+      frames.push(numbered.frame(on, { ...base, protocol: "icmp", icmp: { type: 8, code: 1 } }));
     }
     frames.push(
-      { interface: on.interface, bytes: writeIpv6(), what: `${on.interface} IPv6` },
-      { interface: on.interface, bytes: writeArp(source, destination), what: `${on.interface} ARP` },
+      { interface: on, bytes: writeIpv6(), what: `${on} IPv6` },
+      { interface: on, bytes: writeArp(source, destination), what: `${on} ARP` },
     );
   }
   return frames;
@@ -197,7 +238,7 @@ const BREAKS: readonly Partial<FrameSpec>[] = [
 ];
 
 /** Frames that the kernel's own IP input stops: the engines agree on the verdict, not on a reason. */
-export const KERNEL_BREAKS: readonly Partial<FrameSpec>[] = [
+const KERNEL_BREAKS: readonly Partial<FrameSpec>[] = [
   { badChecksum: true },
   { version: 6 },
   { ihl: 4 },

@@ -43,7 +43,7 @@ let sourcePort = 20_000;
 let identification = 0;
 
 function frame(name: string, spec: FrameSpec, expect: string): Sent {
-  identification = (identification + 1) % 65_536;
+  identification = (identification + 1) % 65_535;
   const bytes = writeFrame({ ...spec, identification });
   const { protocol, flags, icmp } = spec;
   return { interface: name, bytes, expect, what: `${name} ${JSON.stringify({ protocol, flags, icmp })}` };

@@ -99,19 +99,21 @@ export class ModelWorld implements World {
 class EngineWorld implements World {
   readonly name: string;
   readonly #harness: EbpfHarness | NftHarness;
+  readonly #plant: (lowering: Lowering) => Lowering;
   readonly #numbers = new Numbers();
   #generation = 0;
 
-  constructor(name: string, harness: EbpfHarness | NftHarness) {
+  constructor(name: string, harness: EbpfHarness | NftHarness, plant: (lowering: Lowering) => Lowering) {
     this.name = name;
     this.#harness = harness;
+    this.#plant = plant;
   }
 
   async load(situation: Situation): Promise<void> {
     this.#generation++;
     const slot = this.#generation % 2 === 0 ? 0 : 1;
     const place = { generation: this.#generation, slot, now: Date.now() } as const;
-    await this.#harness.load(loweringOf(situation, this.#numbers, place));
+    await this.#harness.load(this.#plant(loweringOf(situation, this.#numbers, place)));
   }
 
   async run(frames: readonly Frame[]): Promise<readonly SeenVerdict[]> {
@@ -122,15 +124,21 @@ class EngineWorld implements World {
     }));
   }
 
-  close(): Promise<void> {
-    return this.#harness.close();
+  async close(): Promise<void> {
+    await this.#harness.close();
   }
 }
 
-export async function ebpfWorld(object: string = OBJECT): Promise<World> {
-  return new EngineWorld("eBPF", await EbpfHarness.open(object));
+/** `plant` changes what the compiler is given: a fault for the check to find. */
+export async function ebpfWorld(plant = (lowering: Lowering): Lowering => lowering): Promise<World> {
+  return new EngineWorld("eBPF", await EbpfHarness.open(OBJECT), plant);
 }
 
-export async function nftWorld(interfaces: readonly string[]): Promise<World> {
-  return new EngineWorld("nftables", await NftHarness.open(interfaces));
+export async function nftWorld(
+  { legs, point }: Pick<Situation, "legs" | "point">,
+  plant = (lowering: Lowering): Lowering => lowering,
+): Promise<World> {
+  const here = [...legs.zones, ...legs.attachments].filter((place) => place.point === point);
+  const interfaces = [...new Set(here.map((place) => place.interface))];
+  return new EngineWorld("nftables", await NftHarness.open(interfaces), plant);
 }

@@ -14,7 +14,14 @@ import {
   nextChange,
   type Point,
 } from "@sallyport/policy/legs";
-import type { DenialCounter, HitCounter, LiveEntry, PeerCounter, Lowering, Slot } from "../engine.ts";
+import type {
+  DenialCounter,
+  HitCounter,
+  LiveEntry,
+  PeerCounter,
+  Lowering,
+  Slot,
+} from "../engine.ts";
 import { standingRooms } from "../rooms/instance.ts";
 import { POINTS } from "../rooms/plan.ts";
 import type { RoomSet, Tripwire } from "../rooms/room-set.ts";
@@ -371,7 +378,9 @@ export class Enforcement {
   /** Sentences about promises that do not hold here; empty where all do. */
   degraded(): readonly string[] {
     const kinds = new Set(Object.values(this.options.rooms.engines).map(({ kind }) => kind));
-    return kinds.size > 1 ? [] : ["one rule engine judges both doors, and all processes have one uid"];
+    return kinds.size > 1
+      ? []
+      : ["one rule engine judges both doors, and all processes have one uid"];
   }
 
   /** The confirmed legs, then the pending ones. */

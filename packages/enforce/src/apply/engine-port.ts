@@ -9,7 +9,14 @@
  *   (`fwmark_reflect=1`): a rule that rejects sets `MARKS.pass` first.
  */
 import type { Grant, Legs, Point } from "@sallyport/policy/legs";
-import type { DenialCounter, HitCounter, LiveEntry, Lowering, PeerCounter, Slot } from "../engine.ts";
+import type {
+  DenialCounter,
+  HitCounter,
+  LiveEntry,
+  Lowering,
+  PeerCounter,
+  Slot,
+} from "../engine.ts";
 
 export interface Engine {
   readonly point: Point;

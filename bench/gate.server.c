@@ -24,7 +24,9 @@ static int have[FILES];
 
 int main(int argc, char **argv) {
   if (argc < 3) return 64;
-  struct rlimit files = {FILES, FILES};
+  struct rlimit files;
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
   int s = socket(AF_INET, SOCK_STREAM, 0), one = 1, ep = epoll_create1(0);
   setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);

@@ -16,6 +16,7 @@ test("accepted and dialing sockets read into the same bytes, and a server counts
       else socket.end();
     },
     connected: () => undefined,
+    blocked: () => undefined,
     drained: () => undefined,
     failed: (_socket, error) => assert.fail(error),
     ended: (socket) => {

@@ -15,6 +15,8 @@ export interface Owner {
   readFrom(socket: GateSocket, bytes: Uint8Array, sizeBytes: number): void;
   connected(socket: GateSocket): void;
   ended(socket: GateSocket): void;
+  /** What was written to it waits for it to read; `drained` tells when that is over. */
+  blocked(socket: GateSocket): void;
   drained(socket: GateSocket): void;
   failed(socket: GateSocket, error: NodeJS.ErrnoException): void;
   closed(socket: GateSocket): void;

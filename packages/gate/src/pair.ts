@@ -8,6 +8,7 @@ import { dialer, type GateSocket, type Owner, own } from "./adopt.ts";
 import type { Refusal } from "./authorize.ts";
 import type { CloseReason, Inspector, Outlet } from "./inspector.ts";
 import type { Clock, Reporter, Tally } from "./reporter.ts";
+import { writeNow, writeSoon } from "./write-batch.ts";
 
 /** After both sides were told that it is over, this long for what was sent to be delivered. */
 export const LINGER_MS = 5_000;
@@ -121,6 +122,12 @@ export class Pair implements Owner, Outlet {
     this.#regulate();
   }
 
+  blocked(socket: GateSocket): void {
+    if (socket === this.#client) this.#isClientBlocked = true;
+    else this.#isDeviceBlocked = true;
+    this.#regulate();
+  }
+
   failed(socket: GateSocket, error: NodeJS.ErrnoException): void {
     const code = error.code ?? "error";
     if (socket === this.#client) this.close("client-error", code);
@@ -162,18 +169,20 @@ export class Pair implements Owner, Outlet {
   // What the inspector decides.
 
   toDevice(bytes: Uint8Array, start: number, end: number): void {
-    if (!this.#device.write(copy(bytes, start, end))) this.#isDeviceBlocked = true;
+    writeSoon(this.#device, bytes, start, end);
   }
 
   toClient(bytes: Uint8Array, start: number, end: number): void {
-    if (!this.#client.write(copy(bytes, start, end))) this.#isClientBlocked = true;
+    writeSoon(this.#client, bytes, start, end);
   }
 
   endDevice(): void {
+    writeNow();
     this.#device.end();
   }
 
   endClient(): void {
+    writeNow();
     this.#client.end();
   }
 
@@ -181,6 +190,7 @@ export class Pair implements Owner, Outlet {
     if (this.#state === "closed") return;
     const wasFinishing = this.#state === "finishing";
     this.#state = "closed";
+    writeNow();
     this.#client.destroy();
     this.#device.destroy();
     if (!wasFinishing) this.#report(reason, why);
@@ -192,6 +202,7 @@ export class Pair implements Owner, Outlet {
     this.#state = "finishing";
     this.#quietSinceMs = this.#home.clock.nowMs();
     this.#report(reason, "");
+    writeNow();
     this.#client.destroySoon();
     this.#device.destroySoon();
   }
@@ -254,11 +265,4 @@ export class Pair implements Owner, Outlet {
     this.inspector.sweep(nowMs);
     this.#regulate();
   }
-}
-
-/** What a socket may keep after the call, because the bytes it was given are read into again. */
-function copy(bytes: Uint8Array, start: number, end: number): Buffer {
-  const kept = Buffer.allocUnsafe(end - start);
-  kept.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
-  return kept;
 }

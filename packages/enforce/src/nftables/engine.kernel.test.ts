@@ -74,7 +74,10 @@ except OSError as error: print(error.__class__.__name__, flush=True)
 
 class TestEngine extends NftablesEngine {
   readonly netns: string;
-  constructor(options: { readonly point: "outer" | "inner"; readonly netns: string }, netns: string) {
+  constructor(
+    options: { readonly point: "outer" | "inner"; readonly netns: string },
+    netns: string,
+  ) {
     super(options);
     this.netns = netns;
   }

@@ -33,7 +33,7 @@ export interface EngineVerdict {
 const BATCH_FRAMES = 1000;
 const BATCH_MS = 20_000;
 const ETHERNET = 14;
-/** No packet of a test may have this identification. */
+/** Above the number of any frame in a batch. */
 const MARKER_ID = 0xffff;
 
 const ROOM_MAC = "02:00:5a:00:00:01";
@@ -134,10 +134,7 @@ export class Harness {
     return JSON.parse(execFileSync("nsenter", command, { encoding: "utf8", maxBuffer: 2 ** 28 }));
   }
 
-  /**
-   * One verdict per frame, in order. IPv4 frames are told apart by identification and source, so two
-   * alike must not stand in one call unless both are refused or passed for certain.
-   */
+  /** One verdict per frame, in order. The harness numbers them in the IP identification. */
   async run(frames: readonly Frame[]): Promise<EngineVerdict[]> {
     const verdicts: EngineVerdict[] = [];
     for (let start = 0; start < frames.length; start += BATCH_FRAMES) {
@@ -157,11 +154,9 @@ export class Harness {
   async #batch(frames: readonly Frame[]): Promise<EngineVerdict[]> {
     const marker = ++this.#markers;
     this.#events.length = 0;
-    const chunks = [
-      ...frames,
-      { interface: this.#interfaces[0] ?? "", bytes: markerFrame(marker) },
-    ];
-    this.#sender.stdin.write(Buffer.concat(chunks.map((frame) => this.#record(frame))));
+    const chunks = frames.map((frame, number) => this.#record(frame, number));
+    const end = { interface: this.#interfaces[0] ?? "", bytes: markerFrame(marker) };
+    this.#sender.stdin.write(Buffer.concat([...chunks, this.#record(end, MARKER_ID)]));
     await this.#until(() => this.#events.some((event) => isMarker(event, marker)), "end marker");
     return matchEvents(
       frames,
@@ -172,15 +167,17 @@ export class Harness {
     );
   }
 
-  #record(frame: Frame): Buffer {
+  #record(frame: Frame, number: number): Buffer {
     const index = this.#interfaces.indexOf(frame.interface);
     if (index < 0) throw new RangeError(`the room has no interface ${frame.interface}`);
-    const head = Buffer.alloc(4);
-    head.writeUInt16LE(index, 0);
-    head.writeUInt16LE(frame.bytes.length, 2);
-    const sent = Buffer.concat([head, frame.bytes]);
+    const size = frame.bytes.length;
+    const sent = Buffer.alloc(4 + size);
+    sent.writeUInt16LE(index, 0);
+    sent.writeUInt16LE(size, 2);
+    sent.set(frame.bytes, 4);
     // To the room, whatever the frame says: the kernel would overlook what is for another host.
-    Buffer.from(ROOM_MAC.replaceAll(":", ""), "hex").copy(sent, 4, 0, frame.bytes.length);
+    Buffer.from(ROOM_MAC.replaceAll(":", ""), "hex").copy(sent, 4, 0, size);
+    identify(sent.subarray(4), number);
     return sent;
   }
 
@@ -273,22 +270,26 @@ function probe(interfaces: readonly string[]): nft.Document {
 
 const SILENT: EngineVerdict = { verdict: "deny", reason: undefined, id: 0, mark: 0 };
 
-/** Events come in the order of the frames; a frame without one was stopped by the kernel itself. */
+/** A frame without an event was stopped by the kernel itself. */
 function matchEvents(frames: readonly Frame[], events: readonly LogEvent[]): EngineVerdict[] {
   const verdicts: EngineVerdict[] = frames.map(() => SILENT);
   let cursor = 0;
   for (const event of events) {
-    const next = linkLevel(event) && verdicts[cursor] !== SILENT ? cursor + 1 : cursor;
-    const found = frames.findIndex((frame, index) => index >= next && isAbout(event, frame.bytes));
-    if (found < 0) throw new Error(`an event "${event.prefix}" is about none of the frames`);
-    cursor = found;
-    verdicts[found] = merged(verdicts[found] ?? SILENT, event);
+    let found = Buffer.from(event.payload).readUInt16BE(4);
+    if (isLinkLevel(event)) {
+      found = frames.findIndex((frame, index) => index >= cursor && isAbout(event, frame.bytes));
+      cursor = found + 1;
+    }
+    const before = verdicts[found];
+    if (before === undefined)
+      throw new Error(`an event "${event.prefix}" is about none of the frames`);
+    verdicts[found] = merged(before, event);
   }
   return verdicts;
 }
 
-/** One event each, and nothing in it to tell it from the next. */
-function linkLevel({ prefix }: LogEvent): boolean {
+/** These carry no number, but come in the order of their frames. */
+function isLinkLevel({ prefix }: LogEvent): boolean {
   return prefix === "arp" || prefix.endsWith(":not-ipv4");
 }
 
@@ -301,12 +302,21 @@ function merged(before: EngineVerdict, event: LogEvent): EngineVerdict {
   return { verdict: "deny", reason, id: event.mark, mark: 0 };
 }
 
-function isAbout(event: LogEvent, bytes: Uint8Array): boolean {
+function isAbout({ prefix }: LogEvent, bytes: Uint8Array): boolean {
   const ethertype = (bytes[12] ?? 0) * 256 + (bytes[13] ?? 0);
-  if (event.prefix === "arp") return ethertype === 0x0806;
-  if (event.prefix.endsWith(":not-ipv4")) return ethertype !== 0x0806 && ethertype !== 0x0800;
-  if (ethertype !== 0x0800) return false;
-  return [4, 5, 12, 13, 14, 15].every((at) => event.payload[at] === bytes[ETHERNET + at]);
+  if (prefix === "arp") return ethertype === 0x0806;
+  return ethertype !== 0x0806 && ethertype !== 0x0800;
+}
+
+/** RFC 1624: the checksum follows, and a wrong one stays as wrong as it was. */
+function identify(frame: Buffer, number: number): void {
+  if (frame.length < ETHERNET + 20 || frame.readUInt16BE(12) !== 0x0800) return;
+  const [at, checksumAt] = [ETHERNET + 4, ETHERNET + 10];
+  let sum =
+    (~frame.readUInt16BE(checksumAt) & 0xffff) + (~frame.readUInt16BE(at) & 0xffff) + number;
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  frame.writeUInt16BE(number, at);
+  frame.writeUInt16BE(~sum & 0xffff, checksumAt);
 }
 
 /** UDP from 0.0.0.0, which no zone holds: refused with an event that comes after all others. */
@@ -314,7 +324,6 @@ function markerFrame(marker: number): Uint8Array {
   const frame = Buffer.alloc(ETHERNET + 32);
   frame.writeUInt16BE(0x0800, 12);
   frame.set([0x45, 0, 0, 32], ETHERNET);
-  frame.writeUInt16BE(MARKER_ID, ETHERNET + 4);
   frame.set([64, 17], ETHERNET + 8);
   frame.writeUInt16BE(12, ETHERNET + 24);
   frame.writeUInt32BE(marker, ETHERNET + 28);

@@ -69,8 +69,10 @@ export function readSlot(listing: Json): Slot | undefined {
 
 /** Interfaces that are screened. */
 export function readInterfaces(listing: Json): string[] {
+  // nft 1.0.6 leaves the device out of its JSON; the chain is named after it, and goes with it.
   const chains = itemsOf(listing).map((item) => objectOf(item["chain"]));
-  return chains.filter((chain) => chain["hook"] === "ingress").map((chain) => String(chain["dev"]));
+  const hooked = chains.filter((chain) => chain["hook"] === "ingress");
+  return hooked.map((chain) => String(chain["name"]).replace(/^screen_/, ""));
 }
 
 /** Content that moves by itself: counters, samples, what runs out. Their rules and types stay in. */

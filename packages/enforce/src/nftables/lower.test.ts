@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { conduit, CONDUITS, leg, lowering, plant, port, span } from "../ebpf/plant.test-kit.ts";
+import { atoms, classify } from "./classes.ts";
+import type { Document } from "./json.ts";
+import { fillSlot, select, setLive, zoneNumbers } from "./lower.ts";
+import { rulesDigest } from "./read.ts";
+import { skeleton } from "./skeleton.ts";
+
+const HMI = span("10.40.0.10");
+const PLC = span("10.41.0.10");
+
+/** What a document puts into one set or map. */
+function elementsOf(document: Document, name: string): unknown[] {
+  return document.nftables.flatMap((command) => {
+    const { element } = (command["add"] ?? {}) as { element?: { name: string; elem: unknown[] } };
+    return element?.name === name ? element.elem : [];
+  });
+}
+
+function ruleCount(document: Document): number {
+  return document.nftables.filter((command) => JSON.stringify(command).startsWith('{"add":{"rule"'))
+    .length;
+}
+
+test("the number of rules does not depend on the policy", () => {
+  const few = ruleCount(fillSlot(lowering(plant([]))));
+  const many = Array.from({ length: 200 }, (_, index) =>
+    conduit(`c${index}`, [leg(HMI, PLC, { ports: [port(index * 100 + 1)] })]),
+  );
+  assert.ok(few > 100);
+  assert.equal(ruleCount(fillSlot(lowering(plant(many)))), few);
+  assert.equal(elementsOf(fillSlot(lowering(plant(many))), "cells_0").length, 200);
+});
+
+test("addresses that the same conduits name share a class, however many there are", () => {
+  const wide = [{ first: 100, last: 199 }];
+  const one = [{ first: 150, last: 150 }];
+  const classes = classify([wide, one, wide], 16, () => true);
+  assert.deepEqual(classes.nets, [
+    { first: 100, last: 149, number: 16 },
+    { first: 151, last: 199, number: 16 },
+  ]);
+  assert.deepEqual(classes.hosts, [{ address: 150, number: 17 }]);
+  assert.deepEqual(classes.of(0), [16, 17]);
+  assert.deepEqual(classes.of(1), [17]);
+});
+
+test("a line is cut at both ends of every interval, up to the last address there is", () => {
+  const last = 0xffffffff;
+  assert.deepEqual(atoms([[{ first: 0, last }], [{ first: last, last }]]), [
+    { first: 0, last: last - 1, items: [0] },
+    { first: last, last, items: [0, 1] },
+  ]);
+});
+
+test("a few ports are exact cells, many are one range, and overlaps split both", () => {
+  const document = fillSlot(
+    lowering(
+      plant([
+        conduit("a", [leg(HMI, PLC, { ports: [port(10, 12), port(100, 999)] })]),
+        conduit("b", [leg(HMI, PLC, { ports: [port(500)] })]),
+      ]),
+    ),
+  );
+  assert.equal(elementsOf(document, "cells_0").length, 4);
+  assert.equal(elementsOf(document, "ranges_0").length, 2);
+  assert.deepEqual(elementsOf(document, "first_0"), [[1, 1]]);
+  assert.equal(elementsOf(document, "next_0").length, 1);
+});
+
+test("more conduits over one packet than the rules ask are an error, not a guess", () => {
+  const crowd = (count: number): Document =>
+    fillSlot(
+      lowering(
+        plant(
+          Array.from({ length: count }, (_, index) =>
+            conduit(`c${index}`, [leg(HMI, PLC, { ports: [port(1)] })]),
+          ),
+        ),
+      ),
+    );
+  assert.equal(elementsOf(crowd(32), "next_0").length, 31);
+  assert.throws(() => crowd(33), { code: "too-many-overlaps" });
+});
+
+test("an end is never loaded late: whole seconds, rounded down, and none at all when it is past", () => {
+  const mine = lowering(plant());
+  const at = (until: number): unknown[] => {
+    const liveness = { open: true, until: mine.now + until, closedReason: "expired" } as const;
+    const document = setLive(mine, [{ id: 5, liveness, audit: false, diode: false }]);
+    // The first two commands name the element to take it out; the last puts it in again.
+    return elementsOf(document, "live_0").slice(1);
+  };
+  assert.deepEqual(at(2999), [{ elem: { val: 5, timeout: 2 } }]);
+  assert.deepEqual(at(999), []);
+  assert.deepEqual(at(-1), []);
+});
+
+test("zones have the same numbers whatever else is in the policy", () => {
+  const legs = plant();
+  const fewer = { ...legs, zones: legs.zones.slice(1) };
+  const numbers = [...zoneNumbers(legs)];
+  for (const [number, name] of zoneNumbers(fewer)) {
+    assert.ok(numbers.some(([other, same]) => other === number && same === name));
+  }
+  assert.equal(numbers.length, legs.zones.length);
+});
+
+test("a digest does not see which slot is confirmed, but sees anything beside it", () => {
+  const digest = (commands: Document["nftables"]): string =>
+    rulesDigest({
+      nftables: commands.flatMap((command) =>
+        command["add"] === undefined ? [] : [command["add"]],
+      ),
+    });
+  const whole = (slot: 0 | 1): Document["nftables"] => [
+    ...skeleton().nftables,
+    ...fillSlot(lowering(plant(CONDUITS))).nftables,
+    ...select({ confirmed: slot }).nftables,
+  ];
+  assert.equal(digest(whole(0)), digest(whole(1)));
+  const accept = {
+    add: {
+      rule: { family: "ip", table: "sallyport", chain: "confirmed", expr: [{ accept: null }] },
+    },
+  };
+  assert.notEqual(digest([...whole(0), accept]), digest(whole(0)));
+});

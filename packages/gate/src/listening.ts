@@ -12,8 +12,8 @@ import type { GateListener } from "./protocol.ts";
 import { type Clock, Reporter, type Tally } from "./reporter.ts";
 import { TcpInspector } from "./tcp-inspector.ts";
 
-/** Connections that the kernel may hold for us before they are accepted. */
-const BACKLOG = 128;
+/** Connections that the kernel may hold for us before they are accepted: past that a SYN costs a second. */
+const BACKLOG = 1024;
 
 /** What makes a listener the same one in a new set: its place and its route. */
 export function listenerId(listener: GateListener): string {

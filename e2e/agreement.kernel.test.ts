@@ -43,10 +43,16 @@ async function withWorlds(
 }
 
 for (const point of POINTS) {
-  test(`${point}: model, eBPF and nftables judge every class of packet and ${RANDOM_FRAMES} random ones alike`, { skip: SKIP }, async () => {
+  test(`${point}: model, eBPF and nftables judge every class of packet and ${RANDOM_FRAMES} random ones alike`, {
+    skip: SKIP,
+  }, async () => {
     const legs = plantLegs();
     const situation: Situation = { legs, point, circumstances: {} };
-    const groups = [classFrames(legs, point, 1), kernelFrames(legs, point), randomFrames(legs, point, 2, RANDOM_FRAMES)];
+    const groups = [
+      classFrames(legs, point, 1),
+      kernelFrames(legs, point),
+      randomFrames(legs, point, 2, RANDOM_FRAMES),
+    ];
     let judged = 0;
     for (const frames of groups) {
       await withWorlds(situation, async (worlds) => {
@@ -75,7 +81,9 @@ test(`the three agree on ${GENERATED_POLICIES} generated policies`, { skip: SKIP
   }
 });
 
-test("conversations over time come to the same end in all three, and to the right one", { skip: SKIP }, async (t) => {
+test("conversations over time come to the same end in all three, and to the right one", {
+  skip: SKIP,
+}, async (t) => {
   for (const sequence of sequencesOf(groundOf(plantLegs()))) {
     await t.test(sequence.name, async () => {
       await playSequence(sequence);
@@ -126,15 +134,27 @@ const FAULTS: Readonly<Record<string, (lowering: Lowering) => Lowering>> = {
   }),
   "zones on any interface": (lowering) => {
     const here = lowering.legs.zones.find(({ point }) => point === lowering.point)?.interface ?? "";
-    const zones = lowering.legs.zones.map((zone) => ({ ...zone, interface: here, point: lowering.point }));
+    const zones = lowering.legs.zones.map((zone) => ({
+      ...zone,
+      interface: here,
+      point: lowering.point,
+    }));
     return { ...lowering, legs: { ...lowering.legs, zones } };
   },
-  "own addresses not carved out": (lowering) => ({ ...lowering, legs: { ...lowering.legs, own: [] } }),
+  "own addresses not carved out": (lowering) => ({
+    ...lowering,
+    legs: { ...lowering.legs, own: [] },
+  }),
 };
 
-function edited(change: (leg: Legs["conduits"][number]["legs"][number]) => typeof leg): (lowering: Lowering) => Lowering {
+function edited(
+  change: (leg: Legs["conduits"][number]["legs"][number]) => typeof leg,
+): (lowering: Lowering) => Lowering {
   return (lowering) => {
-    const conduits = lowering.legs.conduits.map((conduit) => ({ ...conduit, legs: conduit.legs.map(change) }));
+    const conduits = lowering.legs.conduits.map((conduit) => ({
+      ...conduit,
+      legs: conduit.legs.map(change),
+    }));
     return { ...lowering, legs: { ...lowering.legs, conduits } };
   };
 }
@@ -160,5 +180,8 @@ test("the comparison itself can fail", () => {
   assert.equal(agree(["allow a", "allow a", "deny no-conduit"]), false);
   assert.equal(agree(["deny short", "deny short", "deny by the kernel"]), true);
   assert.equal(agree(["deny fragment", "deny fragment", "deny by the kernel"]), false);
-  assert.equal(textOf({ verdict: "deny", reason: undefined, conduit: undefined }), "deny by the kernel");
+  assert.equal(
+    textOf({ verdict: "deny", reason: undefined, conduit: undefined }),
+    "deny by the kernel",
+  );
 });

@@ -23,7 +23,9 @@ export async function disagreements(
   const shown: Disagreement[] = [];
   let count = 0;
   frames.forEach((frame, index) => {
-    const seen = worlds.map((world, place) => [world.name, textOf(answers[place]?.[index])] as const);
+    const seen = worlds.map(
+      (world, place) => [world.name, textOf(answers[place]?.[index])] as const,
+    );
     if (agree(seen.map(([, text]) => text))) return;
     count++;
     if (shown.length < SHOWN_MAX) shown.push({ what: frame.what, seen: Object.fromEntries(seen) });

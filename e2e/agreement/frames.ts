@@ -5,7 +5,14 @@
  */
 import type { Interval } from "@sallyport/core";
 import type { Legs, Point } from "@sallyport/policy/legs";
-import { type FrameSpec, ICMP_TYPE, TCP_FLAG, writeArp, writeFrame, writeIpv6 } from "@sallyport/wire";
+import {
+  type FrameSpec,
+  ICMP_TYPE,
+  TCP_FLAG,
+  writeArp,
+  writeFrame,
+  writeIpv6,
+} from "@sallyport/wire";
 
 export interface TestFrame {
   readonly interface: string;
@@ -52,20 +59,42 @@ function edges(intervals: readonly Interval[], top: number): number[] {
 
 function pools(legs: Legs, point: Point, random: (below: number) => number): Pools {
   const own = legs.conduits.flatMap(({ legs: all }) => all.filter((leg) => leg.point === point));
-  const zones = edges(legs.zones.flatMap(({ addresses }) => addresses), 0xffffffff);
+  const zones = edges(
+    legs.zones.flatMap(({ addresses }) => addresses),
+    0xffffffff,
+  );
   const redirects = own.flatMap((leg) => leg.redirects.map(({ listenAddress }) => listenAddress));
   const common = [...zones, ...SPECIAL, ...legs.own, ...legs.broadcast, ...redirects];
-  const ports = edges(own.flatMap((leg) => leg.ports), 0xffff);
+  const ports = edges(
+    own.flatMap((leg) => leg.ports),
+    0xffff,
+  );
   const listens = own.flatMap((leg) => leg.redirects.map(({ listenPort }) => listenPort));
   const here = legs.zones.filter((zone) => zone.point === point);
   return {
-    sources: pick(own.flatMap((leg) => ends(leg.from)), common, ADDRESSES_MAX, random),
-    destinations: pick(own.flatMap((leg) => ends(leg.to)), common, ADDRESSES_MAX, random),
-    ports: pick(own.flatMap((leg) => ends(leg.ports)), [0, 65535, ...ports, ...listens], PORTS_MAX, random),
+    sources: pick(
+      own.flatMap((leg) => ends(leg.from)),
+      common,
+      ADDRESSES_MAX,
+      random,
+    ),
+    destinations: pick(
+      own.flatMap((leg) => ends(leg.to)),
+      common,
+      ADDRESSES_MAX,
+      random,
+    ),
+    ports: pick(
+      own.flatMap((leg) => ends(leg.ports)),
+      [0, 65535, ...ports, ...listens],
+      PORTS_MAX,
+      random,
+    ),
     interfaces: [...new Set(here.map((zone) => zone.interface))],
     interfaceOf: (address) =>
-      here.find((zone) => zone.addresses.some((held) => held.first <= address && address <= held.last))
-        ?.interface,
+      here.find((zone) =>
+        zone.addresses.some((held) => held.first <= address && address <= held.last),
+      )?.interface,
   };
 }
 
@@ -112,7 +141,11 @@ export function classFrames(legs: Legs, point: Point, seed: number): TestFrame[]
       );
     }
   }
-  return [...frames, ...legEdges(legs, point, pool, random, numbered), ...brokenFrames(legs, point, numbered)];
+  return [
+    ...frames,
+    ...legEdges(legs, point, pool, random, numbered),
+    ...brokenFrames(legs, point, numbered),
+  ];
 }
 
 /** Policies of any size give at most this many legs whose every edge is tried; the seed decides which. */
@@ -126,7 +159,9 @@ function legEdges(
   random: (below: number) => number,
   numbered: Numbering,
 ): TestFrame[] {
-  const here = legs.conduits.flatMap((conduit) => conduit.legs).filter((leg) => leg.point === point);
+  const here = legs.conduits
+    .flatMap((conduit) => conduit.legs)
+    .filter((leg) => leg.point === point);
   while (here.length > EDGED_LEGS_MAX) here.splice(random(here.length), 1);
   return here.flatMap(({ from, to, ports, protocol }) => {
     const inside = [from[0]?.first ?? 0, to[0]?.first ?? 0, ports[0]?.first ?? 0] as const;
@@ -179,14 +214,18 @@ export function kernelFrames(legs: Legs, point: Point): TestFrame[] {
 /** An opening packet of each of the first few legs here, on its right interface. */
 function openings(legs: Legs, point: Point): { on: string; base: FrameSpec }[] {
   const zones = legs.zones.filter((zone) => zone.point === point);
-  const here = legs.conduits.flatMap((conduit) => conduit.legs).filter((leg) => leg.point === point);
+  const here = legs.conduits
+    .flatMap((conduit) => conduit.legs)
+    .filter((leg) => leg.point === point);
   return here.slice(0, 6).flatMap((leg) => {
     const source = leg.from[0]?.first ?? 0;
     const on = zones.find((zone) =>
       zone.addresses.some((held) => held.first <= source && source <= held.last),
     )?.interface;
     const [destination, destinationPort] = [leg.to[0]?.first ?? 0, leg.ports[0]?.first ?? 0];
-    return on === undefined ? [] : [{ on, base: { source, destination, protocol: leg.protocol, destinationPort } }];
+    return on === undefined
+      ? []
+      : [{ on, base: { source, destination, protocol: leg.protocol, destinationPort } }];
   });
 }
 
@@ -259,7 +298,8 @@ export function randomFrames(legs: Legs, point: Point, seed: number, count: numb
   return Array.from({ length: count }, () => {
     const source = address(pool.sources);
     const right = pool.interfaceOf(source);
-    const name = (random(12) > 0 ? right : undefined) ?? pool.interfaces[random(pool.interfaces.length)] ?? "";
+    const name =
+      (random(12) > 0 ? right : undefined) ?? pool.interfaces[random(pool.interfaces.length)] ?? "";
     const protocol = (["tcp", "tcp", "tcp", "udp", "icmp", 47] as const)[random(6)] ?? "tcp";
     const broken = random(5) === 0 ? (BREAKS[random(BREAKS.length)] ?? {}) : {};
     return numbered.frame(name, {
@@ -268,7 +308,9 @@ export function randomFrames(legs: Legs, point: Point, seed: number, count: numb
       protocol,
       destinationPort: random(8) === 0 ? random(65_536) : from(pool.ports),
       ...(random(3) === 0 ? { flags: random(64) } : {}),
-      ...(random(4) === 0 ? { icmp: { type: random(20), code: random(2), identifier: random(65_536) } } : {}),
+      ...(random(4) === 0
+        ? { icmp: { type: random(20), code: random(2), identifier: random(65_536) } }
+        : {}),
       ...(protocol === 47 ? { payload: new Uint8Array(random(24)) } : {}),
       ...broken,
     });

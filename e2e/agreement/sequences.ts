@@ -46,13 +46,22 @@ function frame(name: string, spec: FrameSpec, expect: string): Sent {
   identification = (identification + 1) % 65_535;
   const bytes = writeFrame({ ...spec, identification });
   const { protocol, flags, icmp } = spec;
-  return { interface: name, bytes, expect, what: `${name} ${JSON.stringify({ protocol, flags, icmp })}` };
+  return {
+    interface: name,
+    bytes,
+    expect,
+    what: `${name} ${JSON.stringify({ protocol, flags, icmp })}`,
+  };
 }
 
 function toServer(talk: Talk, flags: number, expect: string): Sent {
   const { client, server, port: destinationPort } = talk;
   const ends = { source: client.address, destination: server.address };
-  return frame(client.interface, { ...ends, protocol: "tcp", sourcePort: talk.sourcePort, destinationPort, flags }, expect);
+  return frame(
+    client.interface,
+    { ...ends, protocol: "tcp", sourcePort: talk.sourcePort, destinationPort, flags },
+    expect,
+  );
 }
 
 function toClient(talk: Talk, flags: number, expect: string): Sent {
@@ -64,14 +73,23 @@ function toClient(talk: Talk, flags: number, expect: string): Sent {
 
 function udp(talk: Talk, way: "to server" | "to client", expect: string): Sent {
   const [from, to] = way === "to server" ? [talk.client, talk.server] : [talk.server, talk.client];
-  const ports = way === "to server"
-    ? { sourcePort: talk.sourcePort, destinationPort: talk.port }
-    : { sourcePort: talk.port, destinationPort: talk.sourcePort };
-  return frame(from.interface, { source: from.address, destination: to.address, protocol: "udp", ...ports }, expect);
+  const ports =
+    way === "to server"
+      ? { sourcePort: talk.sourcePort, destinationPort: talk.port }
+      : { sourcePort: talk.port, destinationPort: talk.sourcePort };
+  return frame(
+    from.interface,
+    { source: from.address, destination: to.address, protocol: "udp", ...ports },
+    expect,
+  );
 }
 
 function handshake(talk: Talk): Sent[] {
-  return [toServer(talk, syn, "allow"), toClient(talk, syn | ack, "allow"), toServer(talk, ack, "allow")];
+  return [
+    toServer(talk, syn, "allow"),
+    toClient(talk, syn | ack, "allow"),
+    toServer(talk, ack, "allow"),
+  ];
 }
 
 /** What the sequences need: a policy with a direct TCP and UDP conduit, an inspected one, a session one and a diode, at `inner`. */
@@ -85,13 +103,22 @@ export interface Ground {
 
 export function groundOf(legs: Legs): Ground {
   const { timeoutsSeconds } = legs.limits;
-  const fast = { ...legs, limits: { ...legs.limits, timeoutsSeconds: { ...timeoutsSeconds, udp: UDP_SECONDS } } };
+  const fast = {
+    ...legs,
+    limits: { ...legs.limits, timeoutsSeconds: { ...timeoutsSeconds, udp: UDP_SECONDS } },
+  };
   const one = (via: Conduit["via"]): Conduit => {
     const found = fast.conduits.find((conduit) => conduit.via === via);
     if (found === undefined) throw new Error(`the policy has no ${via} conduit`);
     return found;
   };
-  return { legs: fast, direct: one("direct"), diode: one("diode"), inspected: one("inspect"), session: one("session") };
+  return {
+    legs: fast,
+    direct: one("direct"),
+    diode: one("diode"),
+    inspected: one("inspect"),
+    session: one("session"),
+  };
 }
 
 function interfaceOf(legs: Legs, address: number): string {
@@ -116,7 +143,10 @@ function talkOf(legs: Legs, conduit: Conduit, legIndex = 0): Talk {
 
 export function sequencesOf(ground: Ground): Sequence[] {
   const { legs } = ground;
-  const always: Legs = { ...legs, conduits: legs.conduits.map((conduit) => ({ ...conduit, windows: [] })) };
+  const always: Legs = {
+    ...legs,
+    conduits: legs.conduits.map((conduit) => ({ ...conduit, windows: [] })),
+  };
   const situation = (changed: Partial<Situation> = {}): Situation => ({
     legs: always,
     point: "inner",
@@ -125,7 +155,10 @@ export function sequencesOf(ground: Ground): Sequence[] {
   });
   const start: Step = { load: () => situation() };
   const direct = (): Talk => talkOf(legs, ground.direct);
-  const without = (name: string): Legs => ({ ...always, conduits: always.conduits.filter((conduit) => conduit.name !== name) });
+  const without = (name: string): Legs => ({
+    ...always,
+    conduits: always.conduits.filter((conduit) => conduit.name !== name),
+  });
   return [
     tcpStates(start, direct),
     ...changesMidFlow(start, direct, ground, situation, without),
@@ -183,14 +216,23 @@ function changesMidFlow(
   });
   const ending = (now: number): Legs => {
     const { legs } = situation();
-    const conduits = legs.conduits.map((conduit) => (conduit.key === key ? { ...conduit, expires: now + END_MS } : conduit));
+    const conduits = legs.conduits.map((conduit) =>
+      conduit.key === key ? { ...conduit, expires: now + END_MS } : conduit,
+    );
     return { ...legs, conduits };
   };
   const island = { islanded: new Set(toZones) };
   return [
     {
       name: "an apply of the same conduit leaves its sessions alone",
-      steps: [start, { send: handshake(kept) }, start, data(kept, "allow"), start, data(kept, "allow")],
+      steps: [
+        start,
+        { send: handshake(kept) },
+        start,
+        data(kept, "allow"),
+        start,
+        data(kept, "allow"),
+      ],
     },
     {
       name: "a removed conduit ends its sessions at the next packet",
@@ -234,7 +276,13 @@ function udpTimeout(start: Step, ground: Ground): Sequence {
     name: "UDP: a diode lets nothing back, and its session is forgotten",
     steps: [
       start,
-      { send: [udp(diode, "to server", "allow"), udp(diode, "to client", "no-conduit"), udp(diode, "to server", "allow")] },
+      {
+        send: [
+          udp(diode, "to server", "allow"),
+          udp(diode, "to client", "no-conduit"),
+          udp(diode, "to server", "allow"),
+        ],
+      },
       { waitMs: AFTER_UDP_MS },
       { send: [udp(diode, "to client", "no-conduit"), udp(diode, "to server", "allow")] },
     ],
@@ -243,10 +291,19 @@ function udpTimeout(start: Step, ground: Ground): Sequence {
 
 function icmpErrors(start: Step, direct: () => Talk): Sequence {
   const [live, none] = [direct(), direct()];
-  const error = (talk: Talk, type: number, expect: string, addressed = talk.client.address): Sent => {
+  const error = (
+    talk: Talk,
+    type: number,
+    expect: string,
+    addressed = talk.client.address,
+  ): Sent => {
     const quoted = toServer(talk, syn, "");
     const spec = { source: talk.server.address, destination: addressed, protocol: "icmp" } as const;
-    return frame(talk.server.interface, { ...spec, icmp: { type, code: 1, identifier: 0 }, payload: quoteOf(quoted.bytes) }, expect);
+    return frame(
+      talk.server.interface,
+      { ...spec, icmp: { type, code: 1, identifier: 0 }, payload: quoteOf(quoted.bytes) },
+      expect,
+    );
   };
   return {
     name: "ICMP errors pass only about a live session, to the one they are about",
@@ -278,7 +335,9 @@ function sessionLimit(
       { load: () => situation({ legs }) },
       {
         send: [
-          ...talks.map((talk, index) => toServer(talk, syn, index < LIMIT ? "allow" : "session-limit")),
+          ...talks.map((talk, index) =>
+            toServer(talk, syn, index < LIMIT ? "allow" : "session-limit"),
+          ),
           ...talks.slice(0, LIMIT).map((talk) => toClient(talk, syn | ack, "allow")),
         ],
       },
@@ -290,7 +349,10 @@ function inspectedReplies(start: Step, ground: Ground): Sequence {
   const talk = talkOf(ground.legs, ground.inspected);
   const leg = ground.inspected.legs.find(({ redirects }) => redirects.length > 0);
   const listener = leg?.redirects.find(({ address }) => address === talk.server.address);
-  const gate = { address: listener?.listenAddress ?? 0, interface: interfaceOf(ground.legs, listener?.listenAddress ?? 0) };
+  const gate = {
+    address: listener?.listenAddress ?? 0,
+    interface: interfaceOf(ground.legs, listener?.listenAddress ?? 0),
+  };
   const answers = { ...talk, server: gate, port: listener?.listenPort ?? 0 };
   const dialed = { ...answers, sourcePort: sourcePort++ };
   return {
@@ -340,7 +402,9 @@ function grantEnds(
       { load: (now) => situation({ circumstances: { grants: [grant("g-first", now)] } }) },
       { send: [...handshake(live), toServer(live, ack | psh, "allow")] },
       { waitMs: AFTER_END_MS },
-      { send: [toServer(live, ack | psh, "grant-expired"), toServer(talk(), syn, "grant-expired")] },
+      {
+        send: [toServer(live, ack | psh, "grant-expired"), toServer(talk(), syn, "grant-expired")],
+      },
       {
         load: (now) => {
           second = grant("g-second", now);
@@ -351,7 +415,10 @@ function grantEnds(
       {
         load: (now) =>
           situation({
-            circumstances: { grants: [second ?? grant("g-second", now)], revoked: new Set(["g-second"]) },
+            circumstances: {
+              grants: [second ?? grant("g-second", now)],
+              revoked: new Set(["g-second"]),
+            },
           }),
       },
       { send: [toServer(revoked, ack | psh, "revoked")] },

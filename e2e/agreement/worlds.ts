@@ -1,7 +1,20 @@
 /** The three that must agree, behind one face: the model, the eBPF program, the nftables rules. */
-import { type Circumstances, grantLiveness, type Legs, livenessOf, Model, type Point } from "@sallyport/policy";
+import {
+  type Circumstances,
+  grantLiveness,
+  type Legs,
+  livenessOf,
+  Model,
+  type Point,
+} from "@sallyport/policy";
 import type { Frame } from "@sallyport/enforce/agreement";
-import { EbpfHarness, type LiveEntry, type Lowering, NftHarness, OBJECT } from "@sallyport/enforce/agreement";
+import {
+  EbpfHarness,
+  type LiveEntry,
+  type Lowering,
+  NftHarness,
+  OBJECT,
+} from "@sallyport/enforce/agreement";
 
 export interface SeenVerdict {
   readonly verdict: "allow" | "deny";
@@ -103,7 +116,11 @@ class EngineWorld implements World {
   readonly #numbers = new Numbers();
   #generation = 0;
 
-  constructor(name: string, harness: EbpfHarness | NftHarness, plant: (lowering: Lowering) => Lowering) {
+  constructor(
+    name: string,
+    harness: EbpfHarness | NftHarness,
+    plant: (lowering: Lowering) => Lowering,
+  ) {
     this.name = name;
     this.#harness = harness;
     this.#plant = plant;
@@ -130,7 +147,9 @@ class EngineWorld implements World {
 }
 
 /** `plant` changes what the compiler is given: a fault for the check to find. */
-export async function ebpfWorld(plant = (lowering: Lowering): Lowering => lowering): Promise<World> {
+export async function ebpfWorld(
+  plant = (lowering: Lowering): Lowering => lowering,
+): Promise<World> {
   return new EngineWorld("eBPF", await EbpfHarness.open(OBJECT), plant);
 }
 

@@ -31,7 +31,11 @@ function roomsAt({ instance, hostNetns, oneEngine }: Place): RoomSet {
           point: "inner",
           netns,
           directory: path.join(instance.runDir, "bpf"),
-          samples: { interface: MIRROR.engineEnd, perSecond: SAMPLES_PER_SECOND, burst: SAMPLES_BURST },
+          samples: {
+            interface: MIRROR.engineEnd,
+            perSecond: SAMPLES_PER_SECOND,
+            burst: SAMPLES_BURST,
+          },
         }),
         netns,
       );

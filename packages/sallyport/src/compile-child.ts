@@ -45,9 +45,12 @@ export async function compileInChild(
   const drop =
     home.uid === undefined
       ? []
-      : ["setpriv", `--reuid=${home.uid}`, `--regid=${home.uid}`, "--clear-groups"].concat(
-          ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--"],
-        );
+      : ["setpriv", `--reuid=${home.uid}`, `--regid=${home.uid}`, "--clear-groups"].concat([
+          "--no-new-privs",
+          "--bounding-set=-all",
+          "--inh-caps=-all",
+          "--",
+        ]);
   const empty = ["--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
   const answer = await answerOf(["unshare", ...empty, ...drop, ...limits, ...node], {
     files,
@@ -83,7 +86,9 @@ async function answerOf(command: readonly string[], question: object): Promise<u
     });
     child.stdin.on("error", () => undefined);
     child.on("error", (cause) => {
-      reject(new SallyportError("compiler-not-started", "the policy compiler did not start", { cause }));
+      reject(
+        new SallyportError("compiler-not-started", "the policy compiler did not start", { cause }),
+      );
     });
     child.on("close", (status) => {
       clearTimeout(timer);
@@ -92,7 +97,12 @@ async function answerOf(command: readonly string[], question: object): Promise<u
         reject(tooComplex(stopped ?? "needed over 512 MiB of memory"));
       } else if (status !== 0) {
         const why = complaint.split("\n").find((line) => line.trim() !== "") ?? `exit ${status}`;
-        reject(new SallyportError("compiler-failed", `the policy compiler ended without an answer: ${why}`));
+        reject(
+          new SallyportError(
+            "compiler-failed",
+            `the policy compiler ended without an answer: ${why}`,
+          ),
+        );
       } else {
         resolve(JSON.parse(Buffer.concat(out).toString("utf8")));
       }

@@ -43,7 +43,8 @@ export const CHECKS: readonly Check[] = [
     why: "rooms are network namespaces joined by veth pairs",
     fix: apt("iproute2"),
     needed: true,
-    run: (context) => context.inRoom(["ip", "link", "add", "a0", "type", "veth", "peer", "name", "b0"]),
+    run: (context) =>
+      context.inRoom(["ip", "link", "add", "a0", "type", "veth", "peer", "name", "b0"]),
   },
   {
     name: "guard routes",
@@ -51,8 +52,17 @@ export const CHECKS: readonly Check[] = [
     fix: "use a kernel with CONFIG_IP_MULTIPLE_TABLES (every Debian kernel has it)",
     needed: true,
     run: (context) =>
-      context.inRoom(["ip", "rule", "add", "pref", "10", "fwmark", "0x5a000001", "lookup", "main"]) ??
-      context.inRoom(["ip", "route", "add", "unreachable", "default", "table", "99"]),
+      context.inRoom([
+        "ip",
+        "rule",
+        "add",
+        "pref",
+        "10",
+        "fwmark",
+        "0x5a000001",
+        "lookup",
+        "main",
+      ]) ?? context.inRoom(["ip", "route", "add", "unreachable", "default", "table", "99"]),
   },
   {
     name: "nftables engine",
@@ -81,7 +91,19 @@ export const CHECKS: readonly Check[] = [
     fix: "sudo modprobe 8021q",
     needed: false,
     run: (context) =>
-      context.inRoom(["ip", "link", "add", "link", "a0", "name", "a0.7", "type", "vlan", "id", "7"]),
+      context.inRoom([
+        "ip",
+        "link",
+        "add",
+        "link",
+        "a0",
+        "name",
+        "a0.7",
+        "type",
+        "vlan",
+        "id",
+        "7",
+      ]),
   },
   {
     name: "packet samples",
@@ -109,7 +131,8 @@ export const CHECKS: readonly Check[] = [
     why: "a host that routes between its NICs would be a way around the rooms",
     fix: "sudo sysctl -w net.ipv4.ip_forward=0",
     needed: false,
-    run: () => (readNumber("/proc/sys/net/ipv4/ip_forward") === 0 ? undefined : "net.ipv4.ip_forward is 1"),
+    run: () =>
+      readNumber("/proc/sys/net/ipv4/ip_forward") === 0 ? undefined : "net.ipv4.ip_forward is 1",
   },
 ];
 

@@ -83,7 +83,11 @@ export class EnforcerService {
         // Switching it on only closes, and closing acts need no approval.
         if (!request.on) needsApproval(request.approvals);
         await enforcement.setIsland(request.zone, request.on);
-        this.#record("island", { zone: request.zone, on: request.on, approvals: request.approvals });
+        this.#record("island", {
+          zone: request.zone,
+          on: request.on,
+          approvals: request.approvals,
+        });
         return { zone: request.zone, on: request.on };
       case "drift":
         return { differences: (await this.#seekDrift()).map(String) };
@@ -111,7 +115,11 @@ export class EnforcerService {
       await this.#count(wallMs);
     }
     const after = enforcement.status();
-    if (pending !== undefined && after.pending === undefined && after.confirmed?.number !== pending) {
+    if (
+      pending !== undefined &&
+      after.pending === undefined &&
+      after.confirmed?.number !== pending
+    ) {
       this.#record("rolled-back", { generation: pending, by: "nobody confirmed" });
     }
     this.#tell();
@@ -142,7 +150,11 @@ export class EnforcerService {
     connection: number,
   ): Promise<Json> {
     needsApproval(request.approvals);
-    const { diagnostics, legs } = await compileInChild(this.#options.compiler, request.files, Date.now());
+    const { diagnostics, legs } = await compileInChild(
+      this.#options.compiler,
+      request.files,
+      Date.now(),
+    );
     if (legs === undefined) {
       throw new SallyportError("policy-refused", `the policy has ${diagnostics.length} mistakes`);
     }
@@ -159,7 +171,13 @@ export class EnforcerService {
     );
     this.#appliedOver = connection;
     const { planSha256: plan, confirmWithinSeconds } = request;
-    this.#record("applied", { generation, plan, confirmWithinSeconds, approvals, breakGlass: true });
+    this.#record("applied", {
+      generation,
+      plan,
+      confirmWithinSeconds,
+      approvals,
+      breakGlass: true,
+    });
     await this.#reschedule();
     return { generation, confirmWithinSeconds };
   }
@@ -180,7 +198,10 @@ export class EnforcerService {
     needsApproval(approvals);
     const source = parseIpv4(wanted.source);
     if (source === undefined) {
-      throw new SallyportError("bad-message", `grant.source "${wanted.source}" is not an IPv4 address`);
+      throw new SallyportError(
+        "bad-message",
+        `grant.source "${wanted.source}" is not an IPv4 address`,
+      );
     }
     const id = `g-${randomBytes(8).toString("hex")}`;
     const grant = await this.#options.enforcement.addGrant({ ...wanted, id, source });
@@ -257,7 +278,8 @@ export class EnforcerService {
 function gatesOf(legs: readonly Legs[], netns: (room: string) => string): RoomsStand["gates"] {
   const rooms = new Map<string, Map<string, GateListener>>();
   for (const one of legs) {
-    for (const { name, kind } of one.rooms) if (kind === "gate" && !rooms.has(name)) rooms.set(name, new Map());
+    for (const { name, kind } of one.rooms)
+      if (kind === "gate" && !rooms.has(name)) rooms.set(name, new Map());
     for (const { name: conduit, listeners } of one.conduits) {
       for (const listener of listeners) {
         const place = `${listener.listenAddress}:${listener.listenPort}`;

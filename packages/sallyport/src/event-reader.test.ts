@@ -53,10 +53,16 @@ test("a log of fixed size keeps the newest events", () => {
     const log = new EventLog(directory, "enforcer");
     const filler = "x".repeat(1024 * 1024);
     for (let index = 0; index < 40; index++) log.append(index, "event", { index, filler });
-    const sizes = fs.readdirSync(directory).map((name) => fs.statSync(path.join(directory, name)).size);
+    const sizes = fs
+      .readdirSync(directory)
+      .map((name) => fs.statSync(path.join(directory, name)).size);
     assert.equal(sizes.length, 2);
     for (const size of sizes) assert.ok(size <= 16 * 1024 * 1024);
-    const last = fs.readFileSync(path.join(directory, "enforcer.ndjson"), "utf8").trim().split("\n").at(-1);
+    const last = fs
+      .readFileSync(path.join(directory, "enforcer.ndjson"), "utf8")
+      .trim()
+      .split("\n")
+      .at(-1);
     assert.equal(JSON.parse(last ?? "{}").index, 39);
   });
 });

@@ -67,7 +67,12 @@ export class EventReader {
       const value: unknown = JSON.parse(line);
       const event = eventOf(value);
       if (event !== undefined) {
-        events.push({ ...event, at: event.at, type: event.type, process: name.replace(/\.ndjson$/, "") });
+        events.push({
+          ...event,
+          at: event.at,
+          type: event.type,
+          process: name.replace(/\.ndjson$/, ""),
+        });
         return;
       }
     } catch {
@@ -87,7 +92,8 @@ function eventOf(value: unknown): { at: string; type: string } | undefined {
   const { type, at, atMs, minuteMs, peer, asset, pdu } = fields;
   if (typeof type !== "string") return undefined;
   const ms = typeof atMs === "number" ? atMs : minuteMs;
-  const told = typeof pdu === "object" && pdu !== null && "function" in pdu ? pdu.function : undefined;
+  const told =
+    typeof pdu === "object" && pdu !== null && "function" in pdu ? pdu.function : undefined;
   return {
     ...(peer === undefined ? {} : { source: peer }),
     ...(asset === undefined ? {} : { destination: asset }),

@@ -26,20 +26,47 @@ export class FlowMinutes {
     const isFirst = this.#minute === 0;
     this.#minute = minute;
     const zoneOf = (address: number): string =>
-      legs.zones.find(({ addresses }) => addresses.some(({ first, last }) => first <= address && address <= last))
-        ?.name ?? "";
+      legs.zones.find(({ addresses }) =>
+        addresses.some(({ first, last }) => first <= address && address <= last),
+      )?.name ?? "";
     for (const peer of counters.peers) {
       const { point, name: conduit, source, target: destination, protocol, port } = peer;
-      const accepted = this.#since(`${point} ${peer.id} ${source} ${destination} ${protocol} ${port}`, peer.sessions);
+      const accepted = this.#since(
+        `${point} ${peer.id} ${source} ${destination} ${protocol} ${port}`,
+        peer.sessions,
+      );
       const ends = { source: formatIpv4(source), destination: formatIpv4(destination) };
       const zones = { sourceZone: zoneOf(source), destinationZone: zoneOf(destination) };
-      if (!isFirst) this.#tell(nowMs, { point, conduit, ...ends, ...zones, protocol, port, accepted, refused: 0, reason: "" });
+      if (!isFirst)
+        this.#tell(nowMs, {
+          point,
+          conduit,
+          ...ends,
+          ...zones,
+          protocol,
+          port,
+          accepted,
+          refused: 0,
+          reason: "",
+        });
     }
     for (const denial of counters.denials) {
       const { point, name: conduit, reason, sourceZone, destinationZone, id, packets } = denial;
-      const refused = this.#since(`${point} ${id} ${reason} ${sourceZone} ${destinationZone}`, packets);
+      const refused = this.#since(
+        `${point} ${id} ${reason} ${sourceZone} ${destinationZone}`,
+        packets,
+      );
       const none = { source: "", destination: "", protocol: "", port: 0, accepted: 0 };
-      if (!isFirst) this.#tell(nowMs, { point, conduit, ...none, sourceZone, destinationZone, refused, reason });
+      if (!isFirst)
+        this.#tell(nowMs, {
+          point,
+          conduit,
+          ...none,
+          sourceZone,
+          destinationZone,
+          refused,
+          reason,
+        });
     }
   }
 

@@ -21,7 +21,10 @@ const INSTANCE_NAME = /^[a-z][a-z0-9]{0,15}$/;
 /** Where a user without root keeps an instance's files; empty on a machine that it runs for real. */
 const ROOT_VARIABLE = "SALLYPORT_ROOT";
 
-export function instanceNamed(name: string, root: string = process.env[ROOT_VARIABLE] ?? ""): Instance {
+export function instanceNamed(
+  name: string,
+  root: string = process.env[ROOT_VARIABLE] ?? "",
+): Instance {
   if (!INSTANCE_NAME.test(name)) {
     throw new SallyportError("bad-instance-name", `"${name}" is not an instance name`, {
       hint: "use 1 to 16 lower-case letters and digits, a letter first",

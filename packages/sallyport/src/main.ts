@@ -6,7 +6,16 @@ import { dispatch } from "./cli/dispatch.ts";
 import { denials, flows } from "./cli/flow-commands.ts";
 import { grantAdd, grantList, grantRevoke, islandOff, islandOn } from "./cli/grant-commands.ts";
 import { diff, explain, fmt, matrix, schema, validate } from "./cli/policy-commands.ts";
-import { completionCommand, demo, doctor, down, init, status, up, version } from "./cli/run-commands.ts";
+import {
+  completionCommand,
+  demo,
+  doctor,
+  down,
+  init,
+  status,
+  up,
+  version,
+} from "./cli/run-commands.ts";
 
 const commands: readonly Command[] = [
   ...[demo, init, up, down, status, doctor, plan, apply, confirm, rollback, drift],

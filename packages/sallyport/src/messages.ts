@@ -35,10 +35,19 @@ export type EnforcerRequest =
     }
   | { readonly type: "confirm"; readonly generation: number }
   | { readonly type: "rollback"; readonly generation: number }
-  | { readonly type: "grant-add"; readonly grant: GrantRequest; readonly approvals: readonly Approval[] }
+  | {
+      readonly type: "grant-add";
+      readonly grant: GrantRequest;
+      readonly approvals: readonly Approval[];
+    }
   | { readonly type: "grant-list" }
   | { readonly type: "grant-revoke"; readonly grant: string }
-  | { readonly type: "island"; readonly zone: string; readonly on: boolean; readonly approvals: readonly Approval[] }
+  | {
+      readonly type: "island";
+      readonly zone: string;
+      readonly on: boolean;
+      readonly approvals: readonly Approval[];
+    }
   | { readonly type: "drift" }
   | { readonly type: "down" };
 
@@ -156,7 +165,8 @@ function files(value: unknown): PolicyFile[] {
 
 function approvals(value: unknown): Approval[] {
   if (value === undefined) return [];
-  if (!Array.isArray(value) || value.length > 8) throw bad("approvals", "must be a list of at most 8");
+  if (!Array.isArray(value) || value.length > 8)
+    throw bad("approvals", "must be a list of at most 8");
   return value.map((item: unknown) => {
     const approval = record(item, "approvals[]");
     if (approval["kind"] !== "local-root") throw bad("approvals[].kind", "must be local-root");
@@ -196,5 +206,9 @@ export function replyError(error: unknown): ReplyError {
     return hint === undefined ? { code, message } : { code, message, hint };
   }
   const message = error instanceof Error ? error.message : String(error);
-  return { code: "internal-error", message, hint: "this is a defect of Sallyport: please report it" };
+  return {
+    code: "internal-error",
+    message,
+    hint: "this is a defect of Sallyport: please report it",
+  };
 }

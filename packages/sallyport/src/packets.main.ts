@@ -44,7 +44,10 @@ process.stdin.on("end", () => process.exit(0));
 read(3, fromNflog);
 read(4, fromSample);
 
-function read(descriptor: number, decode: (atMs: number, bytes: Uint8Array) => Refused | undefined): void {
+function read(
+  descriptor: number,
+  decode: (atMs: number, bytes: Uint8Array) => Refused | undefined,
+): void {
   const reader = new PcapReader();
   // A pipe to a child is a socket pair.
   const stream = new net.Socket({ fd: descriptor });
@@ -110,13 +113,21 @@ function tell(refused: Refused): void {
 }
 
 /** What can be told of a frame: of a malformed one at least the addresses, where it has them. */
-function packetOf(frame: Uint8Array): Pick<Packet, "source" | "destination" | "protocol" | "sourcePort" | "destinationPort"> | undefined {
+function packetOf(
+  frame: Uint8Array,
+):
+  | Pick<Packet, "source" | "destination" | "protocol" | "sourcePort" | "destinationPort">
+  | undefined {
   const read = readFrame(frame);
   if (read.kind === "packet") return read.packet;
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   const isIpv4 = frame.length >= 34 && view.getUint16(12) === 0x0800;
   if (!isIpv4) return undefined;
-  const [protocol, source, destination] = [view.getUint8(23), view.getUint32(26), view.getUint32(30)];
+  const [protocol, source, destination] = [
+    view.getUint8(23),
+    view.getUint32(26),
+    view.getUint32(30),
+  ];
   return { protocol, source, destination, sourcePort: 0, destinationPort: 0 };
 }
 
@@ -124,8 +135,12 @@ function protocolName(number: number): string {
   return Object.entries(IP_PROTOCOL).find(([, known]) => known === number)?.[0] ?? `ip-${number}`;
 }
 
-function end(packet: NonNullable<ReturnType<typeof packetOf>>, side: "source" | "destination"): string {
+function end(
+  packet: NonNullable<ReturnType<typeof packetOf>>,
+  side: "source" | "destination",
+): string {
   const port = side === "source" ? packet.sourcePort : packet.destinationPort;
-  const hasPorts = (packet.protocol === IP_PROTOCOL.tcp || packet.protocol === IP_PROTOCOL.udp) && port > 0;
+  const hasPorts =
+    (packet.protocol === IP_PROTOCOL.tcp || packet.protocol === IP_PROTOCOL.udp) && port > 0;
   return hasPorts ? `${formatIpv4(packet[side])}:${port}` : formatIpv4(packet[side]);
 }

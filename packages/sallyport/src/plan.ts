@@ -18,5 +18,7 @@ export interface Plan {
 /** Hex SHA-256 of the canonical JSON (RFC 8785) of the plan. */
 export function planSha256(plan: Plan): string {
   // Legs are plain JSON by construction: numbers, strings, booleans, lists and objects of those.
-  return createHash("sha256").update(canonicalJson(plan as unknown as Json)).digest("hex");
+  return createHash("sha256")
+    .update(canonicalJson(plan as unknown as Json))
+    .digest("hex");
 }

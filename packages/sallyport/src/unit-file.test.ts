@@ -20,7 +20,9 @@ test("systemd accepts the unit file as it stands", (t) => {
     const copy = path.join(directory, "sallyport.service");
     fs.writeFileSync(copy, text.replace("/usr/bin/sallyport", "/usr/bin/true"));
     const done = spawnSync("systemd-analyze", ["verify", copy], { encoding: "utf8" });
-    const about = `${done.stdout}${done.stderr}`.split("\n").filter((line) => line.includes("sallyport"));
+    const about = `${done.stdout}${done.stderr}`
+      .split("\n")
+      .filter((line) => line.includes("sallyport"));
     assert.deepEqual(about, []);
     assert.equal(done.status, 0);
   } finally {

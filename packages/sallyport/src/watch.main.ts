@@ -14,9 +14,13 @@ const TAP_INTERFACE = "tap0";
 function capture(netns: string, device: string): ChildProcess {
   const unprivileged = uid === "" ? [] : ["-Z", "tcpdump"];
   const args = ["-i", device, "-n", "-U", "--immediate-mode", "-w", "-", ...unprivileged];
-  return spawn("setpriv", ["--pdeathsig=KILL", "--", "nsenter", `--net=${netns}`, "--", "tcpdump", ...args], {
-    stdio: ["ignore", "pipe", "ignore"],
-  });
+  return spawn(
+    "setpriv",
+    ["--pdeathsig=KILL", "--", "nsenter", `--net=${netns}`, "--", "tcpdump", ...args],
+    {
+      stdio: ["ignore", "pipe", "ignore"],
+    },
+  );
 }
 
 const captures = [capture(outer, nflog), capture(tap, TAP_INTERFACE)];

@@ -54,7 +54,9 @@ export class Worker {
   #start(): void {
     const [file = "", ...args] = this.spec.command;
     const output =
-      this.spec.outputFile === undefined ? undefined : fs.openSync(this.spec.outputFile, "a", 0o644);
+      this.spec.outputFile === undefined
+        ? undefined
+        : fs.openSync(this.spec.outputFile, "a", 0o644);
     const startedAt = Date.now();
     const child = spawn(file, args, {
       cwd: "/",

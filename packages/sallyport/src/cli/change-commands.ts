@@ -32,7 +32,9 @@ export const plan: Command = {
     const { planned, legs, running } = await planOf(invocation);
     const change = diff(running, legs);
     const cut = ownPathCut(running, legs);
-    const replay = invocation.flag("replay") ? replayed(invocation.instance, running, legs) : undefined;
+    const replay = invocation.flag("replay")
+      ? replayed(invocation.instance, running, legs)
+      : undefined;
     const text = [
       formatDiff(change),
       ...(replay === undefined ? [] : [replayText(replay)]),
@@ -50,8 +52,16 @@ export const apply: Command = {
   help: "Applies a policy. Without `sallyport confirm` over a new connection in time the present one comes back by itself.",
   flags: {
     "confirm-within": { type: "string", value: "SECONDS", help: `default ${CONFIRM_SECONDS}` },
-    reason: { type: "string", value: "TEXT", help: "why local root may do this: it is recorded as break-glass" },
-    "accept-risk": { type: "string", value: "RISK", help: "lose-access: apply although it cuts this login" },
+    reason: {
+      type: "string",
+      value: "TEXT",
+      help: "why local root may do this: it is recorded as break-glass",
+    },
+    "accept-risk": {
+      type: "string",
+      value: "RISK",
+      help: "lose-access: apply although it cuts this login",
+    },
   },
   async run(invocation) {
     const { planned, legs, running } = await planOf(invocation);
@@ -68,7 +78,12 @@ export const apply: Command = {
         files: readPolicy(policyAt(invocation)),
         planSha256: planned.planSha256 ?? "",
         confirmWithinSeconds: seconds,
-        approvals: [{ kind: "local-root", reason: invocation.text("reason") ?? "local root at the command line" }],
+        approvals: [
+          {
+            kind: "local-root",
+            reason: invocation.text("reason") ?? "local root at the command line",
+          },
+        ],
       }),
     );
     invocation.result(
@@ -104,7 +119,10 @@ async function settle(invocation: Invocation, type: "confirm" | "rollback"): Pro
     });
   }
   const answer = await ask(invocation.instance, { type, generation: pending });
-  const text = type === "confirm" ? `generation ${pending} is confirmed` : `generation ${pending} was rolled back`;
+  const text =
+    type === "confirm"
+      ? `generation ${pending} is confirmed`
+      : `generation ${pending} was rolled back`;
   invocation.result(answer, text);
   return EXIT.ok;
 }
@@ -117,7 +135,8 @@ export const drift: Command = {
   async run(invocation) {
     const answer = fields(await ask(invocation.instance, { type: "drift" }));
     const found = Array.isArray(answer["differences"]) ? answer["differences"] : [];
-    const text = found.length === 0 ? "The kernel holds what the policy says." : found.map(String).join("\n");
+    const text =
+      found.length === 0 ? "The kernel holds what the policy says." : found.map(String).join("\n");
     invocation.result(answer, text);
     return found.length === 0 ? EXIT.ok : EXIT.changes;
   },
@@ -134,9 +153,13 @@ async function planOf(
   const planned = (await ask(invocation.instance, { type: "plan", files })) as unknown as Planned;
   for (const diagnostic of planned.diagnostics) invocation.say(formatDiagnostic(diagnostic));
   if (planned.legs === undefined) {
-    throw new SallyportError("policy-refused", "the policy has mistakes; the running generation is untouched", {
-      hint: "mend what is listed above and plan again",
-    });
+    throw new SallyportError(
+      "policy-refused",
+      "the policy has mistakes; the running generation is untouched",
+      {
+        hint: "mend what is listed above and plan again",
+      },
+    );
   }
   const running = fields(await ask(invocation.instance, { type: "running" }))["legs"];
   return { planned, legs: planned.legs, running: (running ?? undefined) as Legs | undefined };
@@ -146,7 +169,11 @@ function secondsOf(invocation: Invocation): number {
   const text = invocation.text("confirm-within")?.replace(/s$/, "");
   if (text === undefined) return CONFIRM_SECONDS;
   const seconds = Number(text);
-  if (!Number.isInteger(seconds) || seconds < CONFIRM_SECONDS_MIN || seconds > CONFIRM_SECONDS_MAX) {
+  if (
+    !Number.isInteger(seconds) ||
+    seconds < CONFIRM_SECONDS_MIN ||
+    seconds > CONFIRM_SECONDS_MAX
+  ) {
     throw new SallyportError(
       "usage",
       `--confirm-within takes ${CONFIRM_SECONDS_MIN} to ${CONFIRM_SECONDS_MAX} seconds, not "${text}"`,

@@ -47,7 +47,11 @@ export interface Command {
 
 export const GLOBAL_FLAGS: Readonly<Record<string, Flag>> = {
   json: { type: "boolean", help: "machine-readable output" },
-  instance: { type: "string", value: "NAME", help: "which gateway on this machine (default: main)" },
+  instance: {
+    type: "string",
+    value: "NAME",
+    help: "which gateway on this machine (default: main)",
+  },
   "no-color": { type: "boolean", help: "no color, as with NO_COLOR set" },
   help: { type: "boolean", help: "this text" },
 };

@@ -37,7 +37,11 @@ export async function dispatch(
     const { command, rest } = found;
     let parsed: ReturnType<typeof parseArgs>;
     try {
-      parsed = parseArgs({ args: [...rest], options: parseOptions(command), allowPositionals: true });
+      parsed = parseArgs({
+        args: [...rest],
+        options: parseOptions(command),
+        allowPositionals: true,
+      });
     } catch (cause) {
       const why = cause instanceof Error ? (cause.message.split(". ")[0] ?? "") : String(cause);
       throw new SallyportError("usage", why, { cause, hint: `sallyport ${command.name} --help` });
@@ -50,7 +54,10 @@ export async function dispatch(
   } catch (error) {
     const { code, message, hint } = replyError(error);
     if (wantsJson) streams.err(`${JSON.stringify({ error: { code, message, hint } })}\n`);
-    else streams.err(`sallyport: ${message} [${code}]\n${hint === undefined ? "" : `  hint: ${hint}\n`}`);
+    else
+      streams.err(
+        `sallyport: ${message} [${code}]\n${hint === undefined ? "" : `  hint: ${hint}\n`}`,
+      );
     return EXIT_OF[code] ?? EXIT.failed;
   }
 }
@@ -117,7 +124,8 @@ function unknownCommand(
   }
   const names = commands.map((command) => command.name);
   const near = nearest(typed, names) ?? nearest(words[0] ?? "", names);
-  const hint = near === undefined ? "sallyport --help lists the commands" : `did you mean "${near}"?`;
+  const hint =
+    near === undefined ? "sallyport --help lists the commands" : `did you mean "${near}"?`;
   throw new SallyportError("usage", `there is no command "${typed}"`, { hint });
 }
 
@@ -152,7 +160,9 @@ export function overview(commands: readonly Command[]): string {
 /** Completion for bash and zsh (through bashcompinit), from the same table as help. */
 export function completion(commands: readonly Command[], shell: string): string {
   if (shell !== "bash" && shell !== "zsh") {
-    throw new SallyportError("usage", `there is no completion for "${shell}"`, { hint: "bash or zsh" });
+    throw new SallyportError("usage", `there is no completion for "${shell}"`, {
+      hint: "bash or zsh",
+    });
   }
   const cases = commands.map((command) => {
     const flags = Object.keys({ ...command.flags, ...GLOBAL_FLAGS }).map((flag) => `--${flag}`);
@@ -164,7 +174,9 @@ export function completion(commands: readonly Command[], shell: string): string 
     const [head = "", tail] = command.name.split(" ");
     if (tail !== undefined) groups.set(head, [...(groups.get(head) ?? []), tail]);
   }
-  const seconds = [...groups].map(([head, tails]) => `    "${head}") words="${tails.join(" ")}" ;;`);
+  const seconds = [...groups].map(
+    ([head, tails]) => `    "${head}") words="${tails.join(" ")}" ;;`,
+  );
   return [
     ...(shell === "zsh" ? ["autoload -U +X bashcompinit && bashcompinit"] : []),
     "_sallyport() {",

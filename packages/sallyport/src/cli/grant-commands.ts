@@ -11,7 +11,9 @@ export function durationSeconds(text: string): number {
   const match = DURATION.exec(text);
   const seconds = Number(match?.[1] ?? Number.NaN) * (SECONDS_OF[match?.[2] ?? ""] ?? Number.NaN);
   if (Number.isInteger(seconds) && seconds > 0) return seconds;
-  throw new SallyportError("usage", `"${text}" is not a duration`, { hint: "for example 90s, 30m or 2h" });
+  throw new SallyportError("usage", `"${text}" is not a duration`, {
+    hint: "for example 90s, 30m or 2h",
+  });
 }
 
 export const grantAdd: Command = {
@@ -29,7 +31,9 @@ export const grantAdd: Command = {
     const required = (flag: string): string => {
       const value = invocation.text(flag);
       if (value !== undefined) return value;
-      throw new SallyportError("usage", `--${flag} is missing`, { hint: "sallyport grant add --help" });
+      throw new SallyportError("usage", `--${flag} is missing`, {
+        hint: "sallyport grant add --help",
+      });
     };
     const conduit = invocation.args[0];
     if (conduit === undefined) throw new SallyportError("usage", "which conduit?");
@@ -77,7 +81,8 @@ export const grantRevoke: Command = {
   flags: {},
   async run(invocation) {
     const grant = invocation.args[0];
-    if (grant === undefined) throw new SallyportError("usage", "which grant?", { hint: "sallyport grant list" });
+    if (grant === undefined)
+      throw new SallyportError("usage", "which grant?", { hint: "sallyport grant list" });
     const answer = await ask(invocation.instance, { type: "grant-revoke", grant });
     invocation.result(answer, `grant ${grant} is revoked`);
     return EXIT.ok;
@@ -95,7 +100,9 @@ function islandCommand(on: boolean): Command {
     async run(invocation) {
       const zone = invocation.args[0];
       if (zone === undefined) throw new SallyportError("usage", "which zone?");
-      const approvals = on ? [] : [{ kind: "local-root" as const, reason: "local root at the command line" }];
+      const approvals = on
+        ? []
+        : [{ kind: "local-root" as const, reason: "local root at the command line" }];
       const answer = await ask(invocation.instance, { type: "island", zone, on, approvals });
       invocation.result(answer, on ? `${zone} is an island` : `${zone} is connected again`);
       return EXIT.ok;

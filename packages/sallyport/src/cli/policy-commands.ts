@@ -37,9 +37,13 @@ function compiled(invocation: Invocation, at: string): Compiled {
   for (const diagnostic of result.diagnostics) invocation.say(formatDiagnostic(diagnostic));
   if (result.legs !== undefined) return { legs: result.legs, names: namesOf(result.legs) };
   const mistakes = result.diagnostics.filter(({ severity }) => severity === "error").length;
-  throw new SallyportError("policy-refused", `the policy has ${mistakes} mistake${mistakes === 1 ? "" : "s"}`, {
-    hint: "mend what is listed above",
-  });
+  throw new SallyportError(
+    "policy-refused",
+    `the policy has ${mistakes} mistake${mistakes === 1 ? "" : "s"}`,
+    {
+      hint: "mend what is listed above",
+    },
+  );
 }
 
 /** Assets that gates dial keep their names in answers. */
@@ -57,22 +61,32 @@ async function legsOf(invocation: Invocation): Promise<Compiled> {
   if (file !== undefined) return compiled(invocation, file);
   const legs = fields(await ask(invocation.instance, { type: "running" }))["legs"];
   if (legs === undefined || legs === null) {
-    throw new SallyportError("no-policy-in-force", "no policy is in force", { hint: "name one: --policy FILE" });
+    throw new SallyportError("no-policy-in-force", "no policy is in force", {
+      hint: "name one: --policy FILE",
+    });
   }
   return { legs: legs as unknown as Legs, names: namesOf(legs as unknown as Legs) };
 }
 
 const POLICY_FLAG = {
-  policy: { type: "string", value: "FILE", help: "a policy file or directory (default: the running one)" },
+  policy: {
+    type: "string",
+    value: "FILE",
+    help: "a policy file or directory (default: the running one)",
+  },
 } as const;
-const AT_FLAG = { at: { type: "string", value: "TIME", help: "when, e.g. 2027-03-28T03:00Z (default: now)" } } as const;
+const AT_FLAG = {
+  at: { type: "string", value: "TIME", help: "when, e.g. 2027-03-28T03:00Z (default: now)" },
+} as const;
 
 function timeOf(invocation: Invocation): number {
   const text = invocation.text("at");
   if (text === undefined || text === "now") return Date.now();
   const time = Date.parse(text);
   if (!Number.isNaN(time)) return time;
-  throw new SallyportError("usage", `"${text}" is not a time`, { hint: "ISO 8601, e.g. 2027-03-28T03:00Z" });
+  throw new SallyportError("usage", `"${text}" is not a time`, {
+    hint: "ISO 8601, e.g. 2027-03-28T03:00Z",
+  });
 }
 
 export const validate: Command = {
@@ -85,7 +99,10 @@ export const validate: Command = {
     const { legs } = compiled(invocation, at);
     const { conduits, zones } = legs;
     const summary = { site: legs.site, zones: zones.length, conduits: conduits.length };
-    invocation.result(summary, `${legs.site}: ${conduits.length} conduits between ${zones.length} zones and components; no mistake`);
+    invocation.result(
+      summary,
+      `${legs.site}: ${conduits.length} conduits between ${zones.length} zones and components; no mistake`,
+    );
     return EXIT.ok;
   },
 };
@@ -101,7 +118,10 @@ export const fmt: Command = {
     const after = formatPolicy(before);
     const changes = before !== after;
     if (changes && !invocation.flag("check")) fs.writeFileSync(at, after);
-    invocation.result({ file: at, changes }, changes ? `${at} ${invocation.flag("check") ? "would change" : "is formatted"}` : "");
+    invocation.result(
+      { file: at, changes },
+      changes ? `${at} ${invocation.flag("check") ? "would change" : "is formatted"}` : "",
+    );
     return changes && invocation.flag("check") ? EXIT.changes : EXIT.ok;
   },
 };
@@ -145,7 +165,8 @@ export const diff: Command = {
   flags: {},
   async run(invocation) {
     const [before, after] = invocation.args;
-    if (before === undefined || after === undefined) throw new SallyportError("usage", "name two policies");
+    if (before === undefined || after === undefined)
+      throw new SallyportError("usage", "name two policies");
     const old = compiled(invocation, before);
     const next = compiled(invocation, after);
     const change: Diff = diffOf(old.legs, next.legs, { names: next.names });
@@ -164,7 +185,11 @@ export const explain: Command = {
     tcp: { type: "string", value: "PORT", help: "a TCP connection to this port" },
     udp: { type: "string", value: "PORT", help: "a UDP packet to this port" },
     icmp: { type: "boolean", help: "a ping" },
-    modbus: { type: "string", value: "FUNCTION:ADDRESS[+COUNT][=VALUE]", help: "a Modbus request to port 502" },
+    modbus: {
+      type: "string",
+      value: "FUNCTION:ADDRESS[+COUNT][=VALUE]",
+      help: "a Modbus request to port 502",
+    },
     unit: { type: "string", value: "N", help: "its unit (default 1)" },
     interface: { type: "string", value: "NAME", help: "where it arrives (default: its zone's)" },
     ...POLICY_FLAG,
@@ -172,7 +197,10 @@ export const explain: Command = {
   },
   async run(invocation) {
     const { legs, names } = await legsOf(invocation);
-    const endpoints = { from: endpoint(invocation, "from", names), to: endpoint(invocation, "to", names) };
+    const endpoints = {
+      from: endpoint(invocation, "from", names),
+      to: endpoint(invocation, "to", names),
+    };
     const request = modbusOf(invocation);
     const fromInterface = invocation.text("interface");
     const answer = explainOf(
@@ -191,29 +219,42 @@ export const explain: Command = {
   },
 };
 
-function judge(limits: Parameters<typeof authorizeModbus>[0] | { protocol: "tcp" }, asked: ModbusQuestion): L7Verdict {
+function judge(
+  limits: Parameters<typeof authorizeModbus>[0] | { protocol: "tcp" },
+  asked: ModbusQuestion,
+): L7Verdict {
   if (limits.protocol === "tcp") return { verdict: "allow" };
   const answer = authorizeModbus(limits, asked);
   if (answer.allowed) return { verdict: "allow" };
   return { verdict: "deny", reason: answer.reason, because: answer.why };
 }
 
-function endpoint(invocation: Invocation, flag: "from" | "to", names: ReadonlyMap<Ipv4, string>): Ipv4 {
+function endpoint(
+  invocation: Invocation,
+  flag: "from" | "to",
+  names: ReadonlyMap<Ipv4, string>,
+): Ipv4 {
   const text = invocation.text(flag);
   if (text === undefined) throw new SallyportError("usage", `--${flag} is missing`);
   const address = parseIpv4(text) ?? [...names].find(([, name]) => name === text)?.[0];
   if (address !== undefined) return address;
-  throw new SallyportError("usage", `"${text}" is neither an address nor an asset that a gate dials`, {
-    hint: "use its IPv4 address",
-  });
+  throw new SallyportError(
+    "usage",
+    `"${text}" is neither an address nor an asset that a gate dials`,
+    {
+      hint: "use its IPv4 address",
+    },
+  );
 }
 
 function protocolOf(invocation: Invocation): { protocol: "tcp" | "udp" | "icmp"; port: number } {
   if (invocation.flag("icmp")) return { protocol: "icmp", port: 0 };
   const udp = invocation.text("udp");
   if (udp !== undefined) return { protocol: "udp", port: portOf(udp) };
-  const tcp = invocation.text("tcp") ?? (invocation.text("modbus") === undefined ? undefined : "502");
-  if (tcp === undefined) throw new SallyportError("usage", "which protocol? --tcp, --udp, --icmp or --modbus");
+  const tcp =
+    invocation.text("tcp") ?? (invocation.text("modbus") === undefined ? undefined : "502");
+  if (tcp === undefined)
+    throw new SallyportError("usage", "which protocol? --tcp, --udp, --icmp or --modbus");
   return { protocol: "tcp", port: portOf(tcp) };
 }
 
@@ -238,7 +279,9 @@ function modbusOf(invocation: Invocation): ModbusQuestion | undefined {
   return { unit: Number(invocation.text("unit") ?? 1), request };
 }
 
-function requestOf([, name = "", at = "0", count = "1", data = "0"]: RegExpExecArray): ModbusQuestion["request"] | undefined {
+function requestOf([, name = "", at = "0", count = "1", data = "0"]: RegExpExecArray):
+  | ModbusQuestion["request"]
+  | undefined {
   const address = Number(at);
   const values = data.split(",").map(Number);
   switch (name) {

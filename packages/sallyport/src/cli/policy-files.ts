@@ -19,7 +19,11 @@ export function readPolicy(at: string): PolicyFile[] {
     });
   }
   const names = isDirectory
-    ? fs.readdirSync(at).filter((name) => /\.ya?ml$/.test(name)).sort().map((name) => path.join(at, name))
+    ? fs
+        .readdirSync(at)
+        .filter((name) => /\.ya?ml$/.test(name))
+        .sort()
+        .map((name) => path.join(at, name))
     : [at];
   if (names.length === 0 || names.length > FILES_MAX) {
     throw new SallyportError("policy-not-found", `${at} holds ${names.length} policy files`, {
@@ -32,13 +36,20 @@ export function readPolicy(at: string): PolicyFile[] {
 function readOne(file: string): PolicyFile {
   const sizeBytes = fs.statSync(file).size;
   if (sizeBytes > FILE_MAX_BYTES) {
-    throw new SallyportError("policy-too-large", `${file} has ${sizeBytes} bytes, the most is ${FILE_MAX_BYTES}`, {
-      hint: "split it into a directory of files",
-    });
+    throw new SallyportError(
+      "policy-too-large",
+      `${file} has ${sizeBytes} bytes, the most is ${FILE_MAX_BYTES}`,
+      {
+        hint: "split it into a directory of files",
+      },
+    );
   }
   const bytes = fs.readFileSync(file);
   try {
-    return { name: file, text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes) };
+    return {
+      name: file,
+      text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes),
+    };
   } catch (cause) {
     throw new SallyportError("policy-not-utf8", `${file} is not UTF-8 text`, { cause });
   }

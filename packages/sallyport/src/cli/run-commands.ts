@@ -28,9 +28,13 @@ export const up: Command = {
     const instance = instanceNamed(invocation.instance);
     const pid = supervisorPid(instance);
     if (pid !== undefined) {
-      throw new SallyportError("already-running", `the gateway is running already (process ${pid})`, {
-        hint: "sallyport status, or sallyport down to stop it",
-      });
+      throw new SallyportError(
+        "already-running",
+        `the gateway is running already (process ${pid})`,
+        {
+          hint: "sallyport status, or sallyport down to stop it",
+        },
+      );
     }
     if (process.getuid?.() !== 0) {
       throw new SallyportError("needs-root", "rooms and rules are root's to make", {
@@ -58,7 +62,8 @@ export async function startSupervisor(
   const args = ["--disable-sigusr1", main, instance.name, ROOT, options.hostNetns];
   if (options.foreground) {
     const child = spawn(process.execPath, args, { stdio: "inherit" });
-    for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => child.kill(signal));
+    for (const signal of ["SIGTERM", "SIGINT"] as const)
+      process.on(signal, () => child.kill(signal));
     await new Promise((resolve) => child.once("exit", resolve));
     process.exit(child.exitCode ?? EXIT.failed);
   }
@@ -98,7 +103,10 @@ export const down: Command = {
   flags: {},
   async run(invocation) {
     await stopGateway(instanceNamed(invocation.instance));
-    invocation.result({ stopped: true }, "The gateway is stopped; nothing of it is left on this machine.");
+    invocation.result(
+      { stopped: true },
+      "The gateway is stopped; nothing of it is left on this machine.",
+    );
     return EXIT.ok;
   },
 };
@@ -109,13 +117,17 @@ export async function stopGateway(instance: Instance): Promise<void> {
   if (pid === undefined) {
     // The enforcer's own way down needs its processes: start them, ask, and stop them again.
     if (!fs.existsSync(instance.runDir)) return;
-    await startSupervisor(instance, { hostNetns: `/proc/${process.pid}/ns/net`, foreground: false });
+    await startSupervisor(instance, {
+      hostNetns: `/proc/${process.pid}/ns/net`,
+      foreground: false,
+    });
   }
   await ask(instance.name, { type: "down" });
   const running = supervisorPid(instance);
   if (running !== undefined) {
     process.kill(running, "SIGTERM");
-    for (let tries = 0; tries < 100 && supervisorPid(instance) !== undefined; tries++) await sleep(UP_POLL_MS);
+    for (let tries = 0; tries < 100 && supervisorPid(instance) !== undefined; tries++)
+      await sleep(UP_POLL_MS);
   }
   spawnSync("umount", ["-q", "-l", path.join(instance.runDir, "code")]);
   fs.rmSync(instance.runDir, { recursive: true, force: true });
@@ -129,10 +141,15 @@ export const status: Command = {
   async run(invocation) {
     for (;;) {
       const answer = await ask(invocation.instance, { type: "status" });
-      if (invocation.flag("watch") && !invocation.json) invocation.result(answer, `\u001b[2J\u001b[H${statusText(answer)}`);
+      if (invocation.flag("watch") && !invocation.json)
+        invocation.result(answer, `\u001b[2J\u001b[H${statusText(answer)}`);
       else invocation.result(answer, statusText(answer));
       if (!invocation.flag("watch")) {
-        const degraded = typeof answer === "object" && answer !== null && "degraded" in answer && answer["degraded"];
+        const degraded =
+          typeof answer === "object" &&
+          answer !== null &&
+          "degraded" in answer &&
+          answer["degraded"];
         return Array.isArray(degraded) && degraded.length > 0 ? EXIT.degraded : EXIT.ok;
       }
       await sleep(2000);
@@ -149,7 +166,9 @@ export const doctor: Command = {
     const findings = runDoctor();
     const mark = { ok: "ok      ", degraded: "degraded", blocked: "BLOCKED " };
     const lines = findings.map(({ name, state, seen, why, fix }) =>
-      state === "ok" ? `${mark[state]}  ${name}` : `${mark[state]}  ${name}: ${seen}\n            why: ${why}\n            fix: ${fix}`,
+      state === "ok"
+        ? `${mark[state]}  ${name}`
+        : `${mark[state]}  ${name}: ${seen}\n            why: ${why}\n            fix: ${fix}`,
     );
     invocation.result(findings, lines.join("\n"));
     if (findings.some(({ state }) => state === "blocked")) return EXIT.failed;
@@ -173,7 +192,10 @@ export const init: Command = {
         hint: "name another file: sallyport init other.yaml",
       });
     }
-    invocation.result({ file }, `${file} is written. Read it, mend it, then: sallyport policy validate ${file}`);
+    invocation.result(
+      { file },
+      `${file} is written. Read it, mend it, then: sallyport policy validate ${file}`,
+    );
     return EXIT.ok;
   },
 };
@@ -182,7 +204,10 @@ export const init: Command = {
 function realNics(): string[] {
   const at = "/sys/class/net";
   if (!fs.existsSync(at)) return [];
-  return fs.readdirSync(at).filter((name) => fs.existsSync(path.join(at, name, "device"))).sort();
+  return fs
+    .readdirSync(at)
+    .filter((name) => fs.existsSync(path.join(at, name, "device")))
+    .sort();
 }
 
 export const demo: Command = {
@@ -192,7 +217,10 @@ export const demo: Command = {
   flags: {
     once: { type: "boolean", help: "play the story once, print expected and seen, and end" },
     "no-install": { type: "boolean", help: "do not install missing Debian packages" },
-    "require-enforced": { type: "boolean", help: "exit 3 if this machine cannot enforce every row" },
+    "require-enforced": {
+      type: "boolean",
+      help: "exit 3 if this machine cannot enforce every row",
+    },
   },
   async run(invocation: Invocation) {
     const main = path.join(ROOT, "lab/demo.main.ts");
@@ -201,13 +229,19 @@ export const demo: Command = {
         hint: "the demo is in the source: git clone, then npm start",
       });
     }
-    const flags = ["once", "no-install", "require-enforced", "json"].filter((flag) => invocation.flag(flag) || (flag === "json" && invocation.json));
-    const child = spawn(process.execPath, [main, ...flags.map((flag) => `--${flag}`)], { stdio: "inherit" });
+    const flags = ["once", "no-install", "require-enforced", "json"].filter(
+      (flag) => invocation.flag(flag) || (flag === "json" && invocation.json),
+    );
+    const child = spawn(process.execPath, [main, ...flags.map((flag) => `--${flag}`)], {
+      stdio: "inherit",
+    });
     // The terminal sends Ctrl-C to both: this process waits for the demo to clean up.
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => undefined);
     const code = await new Promise<number>((resolve) => {
       child.once("error", () => resolve(EXIT.failed));
-      child.once("exit", (exit, signal) => resolve(exit ?? (signal === "SIGINT" ? EXIT.interrupted : EXIT.failed)));
+      child.once("exit", (exit, signal) =>
+        resolve(exit ?? (signal === "SIGINT" ? EXIT.interrupted : EXIT.failed)),
+      );
     });
     process.exit(code);
   },
@@ -222,7 +256,10 @@ export const version: Command = {
     const { version: own } = JSON.parse(
       fs.readFileSync(path.join(ROOT, "packages/sallyport/package.json"), "utf8"),
     ) as { version: string };
-    invocation.result({ sallyport: own, node: process.versions.node }, `sallyport ${own} (Node ${process.versions.node})`);
+    invocation.result(
+      { sallyport: own, node: process.versions.node },
+      `sallyport ${own} (Node ${process.versions.node})`,
+    );
     return EXIT.ok;
   },
 };

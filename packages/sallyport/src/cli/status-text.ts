@@ -7,17 +7,28 @@ const DENIALS_SHOWN = 12;
 /** The status as a person reads it: state, what flows, what was denied and why, what to look at. */
 export function statusText(answer: Json): string {
   const status = answer as unknown as Status;
-  return [...head(status), ...conduits(status), ...grants(status), ...denials(status), ...alarms(status)].join("\n");
+  return [
+    ...head(status),
+    ...conduits(status),
+    ...grants(status),
+    ...denials(status),
+    ...alarms(status),
+  ].join("\n");
 }
 
 function head(status: Status): string[] {
   if (status.generation === undefined) {
-    return ["No policy is in force: nothing passes.", "  next: sallyport policy validate FILE, then sallyport apply FILE"];
+    return [
+      "No policy is in force: nothing passes.",
+      "  next: sallyport policy validate FILE, then sallyport apply FILE",
+    ];
   }
   const pending =
     status.pending === undefined
       ? []
-      : [`generation ${status.pending.generation} is PENDING until ${status.pending.confirmBy}: sallyport confirm`];
+      : [
+          `generation ${status.pending.generation} is PENDING until ${status.pending.confirmBy}: sallyport confirm`,
+        ];
   return [`${status.site}: generation ${status.generation}`, ...pending, ""];
 }
 
@@ -27,7 +38,11 @@ function conduits(status: Status): string[] {
     conduit.name,
     conduit.via,
     `${conduit.from} → ${conduit.to}`,
-    conduit.open ? (conduit.until === undefined ? "open" : `open until ${shortTime(conduit.until)}`) : `closed: ${conduit.reason}`,
+    conduit.open
+      ? conduit.until === undefined
+        ? "open"
+        : `open until ${shortTime(conduit.until)}`
+      : `closed: ${conduit.reason}`,
     String(conduit.packets),
   ]);
   return [table(["conduit", "via", "from → to", "state", "packets"], rows), ""];
@@ -48,13 +63,15 @@ function grants(status: Status): string[] {
 function denials(status: Status): string[] {
   if (status.denials.length === 0) return ["Nothing was denied so far.", ""];
   const most = [...status.denials].sort((a, b) => b.packets - a.packets);
-  const rows = most.slice(0, DENIALS_SHOWN).map((denial) => [
-    denial.reason,
-    `${denial.sourceZone || "no zone"} → ${denial.destinationZone || "no zone"}`,
-    denial.conduit,
-    denial.point,
-    String(denial.packets),
-  ]);
+  const rows = most
+    .slice(0, DENIALS_SHOWN)
+    .map((denial) => [
+      denial.reason,
+      `${denial.sourceZone || "no zone"} → ${denial.destinationZone || "no zone"}`,
+      denial.conduit,
+      denial.point,
+      String(denial.packets),
+    ]);
   const rest = most.length - rows.length;
   return [
     table(["denied because", "from → to", "conduit", "at", "packets"], rows),
@@ -67,8 +84,13 @@ function alarms(status: Status): string[] {
   const crossing = status.tripwire.filter(({ packets }) => packets > 0);
   return [
     ...status.islands.map((zone) => `island: ${zone} is cut off`),
-    ...crossing.map(({ room, packets }) => `tripwire: ${packets} packets tried to cross dmz/${room} by themselves`),
-    ...(status.timeTrusted ? [] : ["the clock stepped: windows are shut and grants are refused until it is trusted"]),
+    ...crossing.map(
+      ({ room, packets }) =>
+        `tripwire: ${packets} packets tried to cross dmz/${room} by themselves`,
+    ),
+    ...(status.timeTrusted
+      ? []
+      : ["the clock stepped: windows are shut and grants are refused until it is trusted"]),
     ...status.degraded.map((sentence) => `degraded: ${sentence}`),
   ];
 }

@@ -55,7 +55,10 @@ test("reads mark, prefix and packet of a logged packet", () => {
   ]);
   assert.equal(LINKTYPE_NFLOG, 239);
   const packet = readNflog(bytes);
-  assert.deepEqual([packet?.mark, packet?.prefix, [...(packet?.payload ?? [])]], [300, "v1", [0x45, 0]]);
+  assert.deepEqual(
+    [packet?.mark, packet?.prefix, [...(packet?.payload ?? [])]],
+    [300, "v1", [0x45, 0]],
+  );
 });
 
 test("never throws on bytes that are no log record and no capture", () => {

@@ -161,7 +161,7 @@ function listener(port: number, targetPort: number): GateListener {
 
 async function startGate(lab: Lab, targetPort: number): Promise<Subject> {
   const port = await freePort();
-  const script = path.join(HERE, "gate.child.ts");
+  const script = path.join(HERE, "gate.proxy.main.ts");
   const child = lab.start(1, process.execPath, ["--expose-gc", script, "gate"]);
   const message = { type: "listeners", listeners: [listener(port, targetPort)] };
   child.stdin?.write(`${JSON.stringify(message)}\n`);
@@ -171,7 +171,7 @@ async function startGate(lab: Lab, targetPort: number): Promise<Subject> {
 
 async function startPipe(lab: Lab, targetPort: number): Promise<Subject> {
   const port = await freePort();
-  const script = path.join(HERE, "gate.child.ts");
+  const script = path.join(HERE, "gate.proxy.main.ts");
   const args = ["--expose-gc", script, "pipe", String(port), String(targetPort)];
   const child = lab.start(1, process.execPath, args);
   await line(child, (text) => text.includes('"listening"'));

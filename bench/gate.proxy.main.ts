@@ -1,7 +1,7 @@
 /**
  * One of the two Node proxies that `gate.modbus.bench.ts` measures, as a process of its own:
- *   gate.child.ts gate                         a gate as the supervisor starts it: listeners on standard input
- *   gate.child.ts pipe PORT TARGET_PORT        the plainest proxy that Node can be, on loopback
+ *   gate.proxy.main.ts gate                         a gate as the supervisor starts it: listeners on standard input
+ *   gate.proxy.main.ts pipe PORT TARGET_PORT        the plainest proxy that Node can be, on loopback
  * On SIGUSR2 it collects its garbage and prints its resident memory.
  */
 import net from "node:net";

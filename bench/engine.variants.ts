@@ -1,0 +1,125 @@
+/** Bench-only stand-ins behind the engines' port: one allow-all rule each, and no engine at all. */
+import fs from "node:fs";
+import path from "node:path";
+import { run } from "@sallyport/enforce";
+import { inside } from "./engine.doors.ts";
+import type { Engine, Lowering, Point } from "./engine.words.ts";
+
+/** Judges nothing: for the room that a benchmark leaves alone. */
+export class SilentEngine implements Engine {
+  readonly kind = "nftables";
+  readonly point: Point;
+
+  constructor(point: Point) {
+    this.point = point;
+  }
+
+  sysctls(): Readonly<Record<string, string>> {
+    return {};
+  }
+
+  install(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  attach(_interfaces: readonly string[]): Promise<void> {
+    return Promise.resolve();
+  }
+
+  load(_lowering: Lowering): Promise<void> {
+    return Promise.resolve();
+  }
+
+  select(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  setLive(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  addGrant(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  removeGrant(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  readBack(): ReturnType<Engine["readBack"]> {
+    return Promise.resolve({ digest: "", slot: 0, interfaces: undefined });
+  }
+
+  counters(): ReturnType<Engine["counters"]> {
+    return Promise.resolve({ hits: [], denials: [], peers: [] });
+  }
+
+  remove(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** nftables with connection tracking and one rule. */
+export class OneRule extends SilentEngine {
+  readonly #netns: string;
+
+  constructor(netns: string) {
+    super("inner");
+    this.#netns = netns;
+  }
+
+  override async install(): Promise<void> {
+    const { allowAll } = await inside("nftables/allow-all");
+    const file = `/dev/shm/${this.#netns}.json`;
+    fs.writeFileSync(file, JSON.stringify(allowAll()));
+    try {
+      await run("nft", ["-j", "-f", file], { netns: this.#netns });
+    } finally {
+      fs.rmSync(file);
+    }
+  }
+}
+
+/** The eBPF program with one rule: sessions, counters and the rest of it are the product's. */
+export class OneRuleProgram extends SilentEngine {
+  readonly #netns: string;
+  readonly #directory: string;
+  readonly #object: string;
+
+  constructor(netns: string, directory: string, object: string) {
+    super("inner");
+    this.#netns = netns;
+    this.#directory = directory;
+    this.#object = object;
+  }
+
+  override async install(): Promise<void> {
+    fs.mkdirSync(this.#directory, { recursive: true });
+    await run("mount", ["-t", "bpf", "bpf", this.#directory]);
+    fs.mkdirSync(path.join(this.#directory, "maps"));
+    const pins = [path.join(this.#directory, "program"), "pinmaps", path.join(this.#directory, "maps")];
+    await run("bpftool", ["prog", "load", this.#object, ...pins]);
+  }
+
+  override async attach(interfaces: readonly string[]): Promise<void> {
+    const program = path.join(this.#directory, "program");
+    const lines = interfaces.flatMap((name) => [
+      `qdisc add dev ${name} clsact`,
+      `filter add dev ${name} ingress bpf direct-action object-pinned ${program}`,
+    ]);
+    await run("tc", ["-batch", "-"], { input: `${lines.join("\n")}\n`, netns: this.#netns });
+  }
+
+  override async load(lowering: Lowering): Promise<void> {
+    const { fillSlot, select, batchText } = await inside("ebpf/lower");
+    const clock = { nowMs: lowering.now, bootNs: 0n };
+    const writes = [...fillSlot(lowering, () => undefined, clock), select(lowering.slot)];
+    const input = batchText(path.join(this.#directory, "maps"), writes);
+    await run("bpftool", ["batch", "file", "-"], { input });
+  }
+
+  override async remove(): Promise<void> {
+    await run("umount", [this.#directory]).catch(() => "");
+  }
+}
+

@@ -8,78 +8,49 @@
  * - ICMP errors go out for allowed packets only: with `fwmark_reflect` they carry the mark of the
  *   packet they are about, and with `icmp_errors_use_inbound_ifaddr` they have a source address, so
  *   they can't slip through the rule for resets.
- * - `rp_filter` looks the source up with the packet's mark (`src_valid_mark`), hence `REVERSE`.
+ * - `rp_filter` looks the source up with the packet's mark (`src_valid_mark`), hence rules 11 and 30.
+ *
+ * A rule is written as `ip rule` prints it: `<preference>: <rule>`.
  */
 import { formatCidr, type Ipv4, normalize, type Prefix, prefixesOf } from "@sallyport/core";
 import type { Legs, Point } from "@sallyport/policy/legs";
 import { MARKS } from "../engine.ts";
 
-/** As `ip rule` prints it: `<preference>:\t<rule>`. */
-export interface Rule {
-  readonly preference: number;
-  readonly text: string;
-}
-
-const PREFERENCE = {
-  arp: 10,
-  /** The way back to who asks by ARP: the kernel looks it up as if it came from `lo`. */
-  arpReverse: 11,
-  pass: 20,
-  /**
-   * The way back of a packet that was translated to a gate: the lookup's source is then the gate's
-   * own address, which no packet to the gate has.
-   */
-  inspectReverse: 30,
-  inspectErrors: 31,
-  inspect: 40,
-  /**
-   * nftables' `reject` asks for a route without source and mark before it builds its answer; the
-   * answer itself is looked up again with both.
-   */
-  reset: 50,
-  otherwise: 100,
-} as const;
-
 /** One table per component: its veth and nothing else. */
 const TABLE_BASE = 1000;
-/** Above any room's index, so that one rule covers the errors of all of them. */
-const INSPECT_MASK = "0xffff0000";
+const OTHERWISE = "100: from all unreachable";
+const LOCAL = "0: from all lookup local";
 
 export function inspectTable(roomIndex: number): number {
   return TABLE_BASE + roomIndex;
 }
 
 /** The rules of a room that holds an engine. They replace the kernel's three default ones. */
-export function engineGuard(legs: Legs, point: Point): Rule[] {
-  const rules: Rule[] = [
-    { preference: PREFERENCE.arp, text: `from all fwmark ${hex(MARKS.arp)} lookup local` },
-    {
-      preference: PREFERENCE.arpReverse,
-      text: `from all fwmark ${hex(MARKS.arp)} iif lo lookup main`,
-    },
-    { preference: PREFERENCE.pass, text: `from all fwmark ${hex(MARKS.pass)} lookup main` },
-  ];
-  legs.rooms.forEach((room, index) => {
-    const link = room[point];
-    if (link === undefined) return;
+export function engineGuard(legs: Legs, point: Point): string[] {
+  const inspected = legs.rooms.flatMap((room, index) => {
     const mark = hex(MARKS.inspectBase + index);
-    for (const prefix of prefixes(link.addresses)) {
-      const text = `from ${hostOrCidr(prefix)} fwmark ${mark} lookup main`;
-      rules.push({ preference: PREFERENCE.inspectReverse, text });
-    }
-    const text = `from all fwmark ${mark} lookup ${inspectTable(index)}`;
-    rules.push({ preference: PREFERENCE.inspect, text });
+    // The way back of a packet that was translated to this gate: the lookup's source is then the
+    // gate's own address, which no packet to the gate has.
+    const back = routesTo(room[point]?.addresses ?? []).map(
+      (prefix) => `30: from ${prefix} fwmark ${mark} lookup main`,
+    );
+    return back.length === 0
+      ? []
+      : [...back, `40: from all fwmark ${mark} lookup ${inspectTable(index)}`];
   });
-  const anyInspected = `${hex(MARKS.inspectBase)}/${INSPECT_MASK}`;
-  rules.push(
-    {
-      preference: PREFERENCE.inspectErrors,
-      text: `from all fwmark ${anyInspected} iif lo lookup main`,
-    },
-    { preference: PREFERENCE.reset, text: "from 0.0.0.0 iif lo lookup main" },
-    { preference: PREFERENCE.otherwise, text: "from all unreachable" },
-  );
-  return rules.sort((a, b) => a.preference - b.preference);
+  return [
+    `10: from all fwmark ${hex(MARKS.arp)} lookup local`,
+    // The way back to who asks by ARP: the kernel looks it up as if it came from `lo`.
+    `11: from all fwmark ${hex(MARKS.arp)} iif lo lookup main`,
+    `20: from all fwmark ${hex(MARKS.pass)} lookup main`,
+    ...inspected,
+    // Errors about inspected packets, of all components at once.
+    `41: from all fwmark ${hex(MARKS.inspectBase)}/0xffff0000 iif lo lookup main`,
+    // nftables' `reject` asks for a route without source and mark before it builds its answer; the
+    // answer itself is looked up again with both.
+    "50: from 0.0.0.0 iif lo lookup main",
+    OTHERWISE,
+  ];
 }
 
 /**
@@ -88,52 +59,37 @@ export function engineGuard(legs: Legs, point: Point): Rule[] {
  * on nothing crosses (P1); what tried is in the tripwire's counters.
  */
 export function componentGuard(
-  links: readonly { addresses: readonly Ipv4[]; table: number }[],
-): Rule[] {
-  const rules: Rule[] = [{ preference: 0, text: "from all lookup local" }];
-  for (const { addresses, table } of links) {
-    for (const prefix of prefixes(addresses)) {
-      rules.push({ preference: 10, text: `from ${hostOrCidr(prefix)} iif lo lookup ${table}` });
-    }
-  }
+  links: readonly { readonly addresses: readonly Ipv4[]; readonly table: number }[],
+): string[] {
+  const out = links.flatMap(({ addresses, table }) =>
+    routesTo(addresses).map((prefix) => `10: from ${prefix} iif lo lookup ${table}`),
+  );
   // A socket that chose no address has one way only where there is one link.
-  const [only, ...others] = links;
-  if (only !== undefined && others.length === 0) {
-    rules.push({ preference: 20, text: `from all iif lo lookup ${only.table}` });
-  }
-  rules.push({ preference: 100, text: "from all unreachable" });
-  return rules;
+  const [only, second] = links;
+  if (only !== undefined && second === undefined)
+    out.push(`20: from all iif lo lookup ${only.table}`);
+  return [LOCAL, ...out, OTHERWISE];
 }
 
-/** `ip rule` lines that turn the kernel's default rules into these. */
-export function guardLines(rules: readonly Rule[]): string[] {
-  // The strictest first: at no moment is there a rule set that lets more through than the last.
-  const add = [...rules].reverse().filter(({ preference }) => preference !== 0);
-  const keepsLocal = rules.some(({ preference }) => preference === 0);
-  return [
-    ...add.map(ruleLine),
-    ...(keepsLocal ? [] : ["rule del pref 0"]),
-    "rule del pref 32766",
-    "rule del pref 32767",
-  ];
+/** `ip` lines from the kernel's default rules to these: at no moment is there more than at the end. */
+export function guardLines(rules: readonly string[]): string[] {
+  const added = rules.filter((rule) => rule !== LOCAL).toReversed();
+  const removed = [...(rules.includes(LOCAL) ? [] : ["0"]), "32766", "32767"];
+  return [...added.map(addRule), ...removed.map((preference) => `rule del pref ${preference}`)];
 }
 
-export function ruleLine({ preference, text }: Rule): string {
-  return `rule add pref ${preference} ${text}`;
+export function addRule(rule: string): string {
+  return `rule add pref ${rule.replace(":", "")}`;
 }
 
-export function shownRule({ preference, text }: Rule): string {
-  return `${preference}: ${text}`;
-}
-
-export function prefixes(addresses: readonly Ipv4[]): Prefix[] {
+/** The fewest destinations that cover exactly these addresses, as `ip` prints them. */
+export function routesTo(addresses: readonly Ipv4[]): string[] {
   const set = normalize(addresses.map((address) => ({ first: address, last: address })));
-  return set.flatMap(prefixesOf);
+  return set.flatMap(prefixesOf).map(hostOrCidr);
 }
 
 export function hostOrCidr(prefix: Prefix): string {
-  const text = formatCidr(prefix);
-  return prefix.length === 32 ? text.slice(0, -"/32".length) : text;
+  return formatCidr(prefix).replace(/\/32$/, "");
 }
 
 function hex(mark: number): string {

@@ -1,14 +1,7 @@
-/** Legs → what each room shall have: pure data, compared line by line when a policy changes. */
-import { formatIpv4, type Ipv4, SallyportError } from "@sallyport/core";
+/** Legs → what each room shall have, as lines for `ip`, compared line by line when a policy changes. */
+import { formatCidr, formatIpv4, type Ipv4, SallyportError } from "@sallyport/core";
 import type { Attachment, Legs, Link, Point } from "@sallyport/policy/legs";
-import {
-  componentGuard,
-  engineGuard,
-  hostOrCidr,
-  inspectTable,
-  prefixes,
-  type Rule,
-} from "./guard.ts";
+import { componentGuard, engineGuard, hostOrCidr, inspectTable, routesTo } from "./guard.ts";
 
 /** The mirror: `inner` clones frames into one end, decoders hold the other. */
 export const MIRROR = { engineEnd: "mirror0", tapEnd: "tap0" } as const;
@@ -22,56 +15,40 @@ export interface SitePlan {
 
 export interface RoomPlan {
   readonly room: string;
-  readonly point?: Point;
-  readonly guard: readonly Rule[];
+  readonly point: Point | undefined;
+  readonly guard: readonly string[];
   /** Made in this room: `link add …`, by interface. A veth's other end appears in its room. */
   readonly makes: ReadonlyMap<string, string>;
   /** All interfaces of the room but `lo`. */
-  readonly interfaces: readonly string[];
+  readonly interfaces: ReadonlySet<string>;
   /** Those that forward. */
-  readonly routed: readonly string[];
+  readonly routed: ReadonlySet<string>;
+  /** Routes that only block; they stand before any link. */
+  readonly blocks: readonly string[];
+  /** Addresses, neighbors and routes, each `… replace …`; a listing gives the same text. */
+  readonly lines: readonly string[];
   /** What the engine asks of the kernel here, `net.…` → value. */
   readonly engineNeeds: Readonly<Record<string, string>>;
-  readonly addresses: readonly InterfaceAddress[];
-  readonly neighbors: readonly Neighbor[];
-  readonly routes: readonly Route[];
 }
 
-interface InterfaceAddress {
-  readonly cidr: string;
-  readonly dev: string;
-}
+class Draft {
+  readonly makes = new Map<string, string>();
+  readonly interfaces = new Set<string>();
+  readonly routed = new Set<string>();
+  readonly blocks: string[] = [];
+  readonly lines: string[] = [];
 
-interface Neighbor {
-  readonly address: string;
-  readonly mac: string;
-  readonly dev: string;
+  plan(room: string, guard: readonly string[], point?: Point): RoomPlan {
+    return { ...this, room, point, guard, engineNeeds: {} };
+  }
 }
-
-export interface Route {
-  readonly destination: string;
-  /** Undefined: unreachable. */
-  readonly dev?: string;
-  readonly via?: string;
-  readonly source?: string;
-  readonly table: "main" | number;
-}
-
-type Draft = {
-  -readonly [Key in
-    | "makes"
-    | "addresses"
-    | "neighbors"
-    | "routes"
-    | "routed"]: RoomPlan[Key] extends readonly (infer Item)[] ? Item[] : Map<string, string>;
-} & { interfaces: Set<string> };
 
 /** A component's tables: one way out per link, chosen by the socket's own address. */
 const COMPONENT_TABLE: Readonly<Record<Point, number>> = { outer: 101, inner: 102 };
 
 /** `namespaceOf` names the namespace of a room: a veth is made with its far end in place. */
 export function planSite(legs: Legs, namespaceOf: (room: string) => string): SitePlan {
-  const engines = { outer: draft(), inner: draft() };
+  const engines = { outer: new Draft(), inner: new Draft() };
   const nics = new Map<string, Point>();
   for (const attachment of legs.attachments) {
     const { nic, point } = attachment;
@@ -83,75 +60,47 @@ export function planSite(legs: Legs, namespaceOf: (room: string) => string): Sit
     attach(engines[point], attachment);
   }
   const components = legs.rooms.map((room, index) => {
-    const inside = draft();
-    const links: { addresses: readonly Ipv4[]; table: number }[] = [];
-    for (const point of POINTS) {
+    const inside = new Draft();
+    const links = POINTS.flatMap((point) => {
       const link = room[point];
-      if (link === undefined || link.addresses.length === 0) continue;
+      if (link === undefined || link.addresses.length === 0) return [];
       const table = COMPONENT_TABLE[point];
-      links.push({ addresses: link.addresses, table });
-      const far = { netns: namespaceOf(room.name), gateway: legs.transit[point], table };
-      join(engines[point], inside, link, point, index, far);
-    }
-    return finish(room.name, inside, componentGuard(links));
+      const far = { netns: namespaceOf(room.name), dev: `${point}0`, table };
+      join(engines[point], inside, link, inspectTable(index), legs.transit[point], far);
+      return [{ addresses: link.addresses, table }];
+    });
+    return inside.plan(room.name, componentGuard(links));
   });
-  engines.inner.makes.set(
-    MIRROR.engineEnd,
-    veth(MIRROR.engineEnd, MIRROR.tapEnd, namespaceOf("tap")),
-  );
+  const tap = new Draft();
+  const peer = `peer name ${MIRROR.tapEnd} netns ${namespaceOf("tap")}`;
+  engines.inner.makes.set(MIRROR.engineEnd, `link add name ${MIRROR.engineEnd} type veth ${peer}`);
   engines.inner.interfaces.add(MIRROR.engineEnd);
-  const tap = draft();
   tap.interfaces.add(MIRROR.tapEnd);
   return {
     rooms: [
-      ...POINTS.map((point) => ({
-        ...finish(point, engines[point], engineGuard(legs, point)),
-        point,
-      })),
-      finish("tap", tap, componentGuard([])),
+      ...POINTS.map((point) => engines[point].plan(point, engineGuard(legs, point), point)),
+      tap.plan("tap", componentGuard([])),
       ...components,
     ],
     nics: [...nics].map(([nic, room]) => ({ nic, room })),
   };
 }
 
-function draft(): Draft {
-  return {
-    makes: new Map(),
-    interfaces: new Set(),
-    routed: [],
-    addresses: [],
-    neighbors: [],
-    routes: [],
-  };
-}
-
-function finish(room: string, from: Draft, guard: readonly Rule[]): RoomPlan {
-  return {
-    ...from,
-    room,
-    guard,
-    engineNeeds: {},
-    interfaces: [...from.interfaces],
-    routed: [...new Set(from.routed)],
-  };
-}
-
-function attach(room: Draft, attachment: Attachment): void {
-  const dev = attachment.interface;
-  if (attachment.vlan !== undefined) {
-    const text = `link add link ${attachment.nic} name ${dev} type vlan id ${attachment.vlan}`;
-    room.makes.set(dev, text);
+function attach(room: Draft, { nic, interface: dev, vlan, ...attachment }: Attachment): void {
+  if (vlan !== undefined) {
+    room.makes.set(dev, `link add link ${nic} name ${dev} type vlan id ${vlan}`);
   }
-  room.interfaces.add(attachment.nic).add(dev);
+  room.interfaces.add(nic).add(dev);
   if (attachment.mode === "tap") return;
-  room.routed.push(dev);
-  for (const { address, length } of attachment.addresses) {
-    room.addresses.push({ cidr: `${formatIpv4(address)}/${length}`, dev });
+  room.routed.add(dev);
+  for (const address of attachment.addresses) {
+    room.lines.push(`addr replace ${formatCidr(address)} dev ${dev}`);
   }
   for (const { network, length, via } of attachment.routes) {
     const destination = hostOrCidr({ address: network, length });
-    room.routes.push({ destination, via: formatIpv4(via), dev, table: "main" });
+    room.lines.push(
+      `route replace ${destination} via ${formatIpv4(via)} dev ${dev} table main onlink`,
+    );
   }
 }
 
@@ -159,86 +108,48 @@ function attach(room: Draft, attachment: Attachment): void {
 function join(
   engine: Draft,
   inside: Draft,
-  link: Link,
-  point: Point,
-  index: number,
-  far: { readonly netns: string; readonly gateway: Ipv4; readonly table: number },
+  { interface: near, addresses }: Link,
+  inspected: number,
+  transit: Ipv4,
+  far: { readonly netns: string; readonly dev: string; readonly table: number },
 ): void {
-  const [own = 0] = link.addresses;
-  const dev = `${point}0`;
-  const [gateway, first] = [formatIpv4(far.gateway), formatIpv4(own)];
-  const [engineMac, insideMac] = [mac("47", own), mac("53", own)];
-  engine.makes.set(link.interface, veth(link.interface, dev, far.netns, engineMac, insideMac));
-  engine.interfaces.add(link.interface);
-  engine.routed.push(link.interface);
-  engine.addresses.push({ cidr: `${gateway}/32`, dev: link.interface });
-  engine.neighbors.push({ address: first, mac: insideMac, dev: link.interface });
-  for (const table of ["main", inspectTable(index)] as const) {
-    for (const prefix of [{ address: own, length: 32 }, ...prefixes(link.addresses)]) {
-      const destination = hostOrCidr(prefix);
-      const via = destination === first ? {} : { via: first };
-      const route = { destination, dev: link.interface, table, ...via };
-      if (!engine.routes.some((other) => routeKey(other) === routeKey(route)))
-        engine.routes.push(route);
-    }
-  }
-  engine.routes.push({ destination: "default", table: inspectTable(index) });
-
-  inside.interfaces.add(dev);
-  for (const address of link.addresses)
-    inside.addresses.push({ cidr: `${formatIpv4(address)}/32`, dev });
-  inside.neighbors.push({ address: gateway, mac: engineMac, dev });
-  inside.routes.push({
-    destination: "default",
-    via: gateway,
-    dev,
-    source: first,
-    table: far.table,
-  });
+  const [own = 0] = addresses;
+  const [gateway, first] = [formatIpv4(transit), formatIpv4(own)];
+  const [nearMac, farMac] = [mac("47", own), mac("53", own)];
+  const peer = `peer name ${far.dev} address ${farMac} netns ${far.netns}`;
+  engine.makes.set(near, `link add name ${near} address ${nearMac} type veth ${peer}`);
+  engine.interfaces.add(near);
+  engine.routed.add(near);
+  engine.blocks.push(`route replace unreachable default table ${inspected}`);
+  const others = routesTo(addresses).filter((destination) => destination !== first);
+  engine.lines.push(
+    `addr replace ${gateway}/32 dev ${near}`,
+    neighbor(first, farMac, near),
+    ...["main", inspected].flatMap((table) => [
+      `route replace ${first} dev ${near} table ${table}`,
+      ...others.map((to) => `route replace ${to} via ${first} dev ${near} table ${table} onlink`),
+    ]),
+  );
+  inside.interfaces.add(far.dev);
+  inside.lines.push(
+    ...addresses.map((address) => `addr replace ${formatIpv4(address)}/32 dev ${far.dev}`),
+    neighbor(gateway, nearMac, far.dev),
+    `route replace default via ${gateway} dev ${far.dev} src ${first} table ${far.table} onlink`,
+  );
 }
 
-function veth(
-  name: string,
-  peer: string,
-  netns: string,
-  nameMac?: string,
-  peerMac?: string,
-): string {
-  const at = (address: string | undefined): string =>
-    address === undefined ? "" : ` address ${address}`;
-  return `link add name ${name}${at(nameMac)} type veth peer name ${peer}${at(peerMac)} netns ${netns}`;
+function neighbor(address: string, lladdr: string, dev: string): string {
+  return `neigh replace ${address} lladdr ${lladdr} dev ${dev} nud permanent`;
 }
 
 /** Locally administered, and told by the link's own address, which no other link has. */
 function mac(side: string, address: Ipv4): string {
-  const octets = address.toString(16).padStart(8, "0").match(/../g) ?? [];
-  return ["02", side, ...octets].join(":");
+  return `02${side}${address.toString(16).padStart(8, "0")}`.replace(/..(?!$)/g, "$&:");
 }
 
-/** All but the interfaces themselves, in an order in which each line can be run. */
+/** The room's `lines` in an order in which each can be run: a route needs its link up. */
 export function configLines(plan: RoomPlan): string[] {
-  return [
-    ...plan.addresses.map(({ cidr, dev }) => `addr replace ${cidr} dev ${dev}`),
-    ...["lo", ...plan.interfaces].map((dev) => `link set ${dev} up`),
-    ...plan.neighbors.map(
-      ({ address, mac: lladdr, dev }) =>
-        `neigh replace ${address} lladdr ${lladdr} dev ${dev} nud permanent`,
-    ),
-    ...plan.routes
-      .filter(({ dev }) => dev !== undefined)
-      .map((route) => `route replace ${routeText(route)}`),
-  ];
-}
-
-export function routeText({ destination, dev, via, source, table }: Route): string {
-  if (dev === undefined) return `unreachable ${destination} table ${table}`;
-  const next = via === undefined ? "" : ` via ${via}`;
-  const onlink = via === undefined ? "" : " onlink";
-  const from = source === undefined ? "" : ` src ${source}`;
-  return `${destination}${next} dev ${dev}${from} table ${table}${onlink}`;
-}
-
-/** What tells a route from another in a listing. */
-export function routeKey({ destination, dev, via, table }: Route): string {
-  return `${destination} via ${via ?? "-"} dev ${dev ?? "-"} table ${table}`;
+  const up = ["lo", ...plan.interfaces].map((dev) => `link set ${dev} up`);
+  const addresses = plan.lines.filter((line) => line.startsWith("addr "));
+  return [...addresses, ...up, ...plan.lines.filter((line) => !line.startsWith("addr "))];
 }

@@ -46,7 +46,7 @@ export function sysctlsOf(room: RoomPlan, linked = true): Sysctls {
   const out = new Map(Object.entries(EVERY_ROOM));
   // First `all`: writing it changes every interface's value, and `accept_redirects` with it.
   for (const name of interfaces) {
-    out.set(`net/ipv4/conf/${name}/forwarding`, room.routed.includes(name) ? "1" : "0");
+    out.set(`net/ipv4/conf/${name}/forwarding`, room.routed.has(name) ? "1" : "0");
   }
   for (const name of interfaces) {
     for (const [key, value] of Object.entries(PER_INTERFACE)) {

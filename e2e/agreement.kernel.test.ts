@@ -168,7 +168,7 @@ for (const [fault, plant] of Object.entries(FAULTS)) {
       const worlds = [new ModelWorld("inner"), await faulty()];
       try {
         const { count } = await disagreements(worlds, situation, frames);
-        assert.ok(count > 0, `${worlds[1]?.name}: nothing was noticed`);
+        assert.ok(count > 0, `${worlds[1]?.name ?? ""}: nothing was noticed`);
       } finally {
         for (const world of worlds) await world.close();
       }

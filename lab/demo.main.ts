@@ -53,7 +53,8 @@ const { values: options } = parseArgs({
 });
 
 const isRoot = process.getuid?.() === 0;
-let interrupted = false;
+/** Set by Ctrl-C; a field, because it changes while loops wait. */
+const run = { interrupted: false };
 
 /** Talk goes to standard error, so that `--json` leaves standard output to the rows. */
 function say(line: string): void {
@@ -65,7 +66,7 @@ process.exitCode = await main();
 async function main(): Promise<number> {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
-      interrupted = true;
+      run.interrupted = true;
     });
   }
   if (isRoot) {
@@ -101,7 +102,7 @@ function installMissing(): string | undefined {
     ["install", "-y", "-q", "--no-install-recommends", ...packages],
   ]) {
     const done = spawnSync("apt-get", args, { stdio: ["ignore", "ignore", "inherit"] });
-    if (done.status !== 0) return `apt-get ${args[0]} failed. Install by hand: sudo ${by}`;
+    if (done.status !== 0) return `apt-get ${args[0] ?? ""} failed. Install by hand: sudo ${by}`;
   }
   return undefined;
 }
@@ -167,7 +168,7 @@ async function demo(mode: Mode): Promise<number> {
     const { plant, product, policy } = site;
     const results = await playStory(product, plant, showRow, { policy });
     const code = conclude(results);
-    if (!options.once && !interrupted) await live(plant);
+    if (!options.once && !run.interrupted) await live(plant);
     return options.once ? code : EXIT.ok;
   } catch (error) {
     say(`demo: ${error instanceof Error ? error.message : String(error)}`);
@@ -259,7 +260,7 @@ async function live(plant: Plant): Promise<void> {
   const reader = new EventReader(eventsDir(instance));
   let recent: string[] = [];
   try {
-    while (!interrupted) {
+    while (!run.interrupted) {
       const status = await ask(instance.name, { type: "status" });
       const news = reader
         .poll()
@@ -278,7 +279,7 @@ async function live(plant: Plant): Promise<void> {
           `\nTry: node packages/sallyport/bin/sallyport.mjs status --instance ${INSTANCE}\nStop: Ctrl-C (removes everything it made)\n`,
         );
       }
-      for (let waited = 0; waited < REFRESH_MS && !interrupted; waited += 100) await sleep(100);
+      for (let waited = 0; waited < REFRESH_MS && !run.interrupted; waited += 100) await sleep(100);
     }
   } finally {
     await Promise.all(polls.map((poller) => poller.stop()));

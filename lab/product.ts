@@ -5,7 +5,7 @@
 import { SallyportError } from "@sallyport/core";
 import type { Legs } from "@sallyport/policy/legs";
 import { formatIpv4 } from "@sallyport/core";
-import { ask, EventReader, eventsDir, fields, type Instance } from "sallyport";
+import { ask, EventReader, eventsDir, fields, type Instance, listOf, word } from "sallyport";
 import type {
   ApplyOutcome,
   DenialSeen,
@@ -49,10 +49,10 @@ export class Product implements GatewayPort {
     return events
       .filter((event) => "reason" in event && Date.parse(event.at) >= since)
       .map((event) => ({
-        reason: String(event["reason"]),
-        fromZone: String(event["sourceZone"] ?? ""),
-        toZone: String(event["destinationZone"] ?? ""),
-        conduit: String(event["conduit"] ?? ""),
+        reason: text(event["reason"]),
+        fromZone: text(event["sourceZone"]),
+        toZone: text(event["destinationZone"]),
+        conduit: text(event["conduit"]),
         count: 1,
       }));
   }
@@ -61,13 +61,13 @@ export class Product implements GatewayPort {
     const answer = fields(
       await ask(this.#instance.name, { type: "grant-add", grant: wanted, approvals: APPROVALS }),
     );
-    return { id: String(answer["id"]), notAfter: Date.parse(String(answer["until"])) };
+    return { id: word(answer["id"]), notAfter: Date.parse(word(answer["until"])) };
   }
 
   async apply(file: PolicyText, confirmWithinSeconds: number): Promise<ApplyOutcome> {
     const files = [file];
     const planned = fields(await ask(this.#instance.name, { type: "plan", files }));
-    const diagnostics = Array.isArray(planned["diagnostics"]) ? planned["diagnostics"] : [];
+    const diagnostics = listOf(planned["diagnostics"]);
     if (typeof planned["planSha256"] !== "string") {
       return { kind: "refused", diagnostics: diagnostics.map((item) => describe(fields(item))) };
     }
@@ -116,5 +116,10 @@ export class Product implements GatewayPort {
 
 function describe(diagnostic: ReturnType<typeof fields>): string {
   const { file, line, column, severity, code, message } = diagnostic;
-  return `${file}:${line}:${column}: ${severity}[${code}]: ${message}`;
+  const place = [file, line, column].map(word).join(":");
+  return `${place}: ${word(severity)}[${word(code)}]: ${word(message)}`;
+}
+
+function text(value: unknown): string {
+  return typeof value === "string" ? value : "";
 }

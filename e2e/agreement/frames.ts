@@ -73,19 +73,19 @@ function pools(legs: Legs, point: Point, random: (below: number) => number): Poo
   const here = legs.zones.filter((zone) => zone.point === point);
   return {
     sources: pick(
-      own.flatMap((leg) => ends(leg.from)),
+      own.flatMap((leg) => within(leg.from)),
       common,
       ADDRESSES_MAX,
       random,
     ),
     destinations: pick(
-      own.flatMap((leg) => ends(leg.to)),
+      own.flatMap((leg) => within(leg.to)),
       common,
       ADDRESSES_MAX,
       random,
     ),
     ports: pick(
-      own.flatMap((leg) => ends(leg.ports)),
+      own.flatMap((leg) => within(leg.ports)),
       [0, 65535, ...ports, ...listens],
       PORTS_MAX,
       random,
@@ -98,7 +98,7 @@ function pools(legs: Legs, point: Point, random: (below: number) => number): Poo
   };
 }
 
-function ends(intervals: readonly Interval[]): number[] {
+function within(intervals: readonly Interval[]): number[] {
   return intervals.flatMap(({ first, last }) => [first, last]);
 }
 
@@ -194,7 +194,7 @@ class Numbering {
 }
 
 function describe(name: string, spec: FrameSpec): string {
-  const { payload, icmp, ...rest } = spec;
+  const { payload: _, icmp, ...rest } = spec;
   const shown = { ...rest, source: hex(spec.source), destination: hex(spec.destination) };
   return `${name} ${JSON.stringify(spec.protocol === "icmp" ? { ...shown, icmp } : shown)}`;
 }

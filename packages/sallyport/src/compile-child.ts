@@ -96,7 +96,8 @@ async function answerOf(command: readonly string[], question: object): Promise<u
       if (stopped !== undefined || /heap out of memory/.test(complaint)) {
         reject(tooComplex(stopped ?? "needed over 512 MiB of memory"));
       } else if (status !== 0) {
-        const why = complaint.split("\n").find((line) => line.trim() !== "") ?? `exit ${status}`;
+        const why =
+          complaint.split("\n").find((line) => line.trim() !== "") ?? `exit ${String(status)}`;
         reject(
           new SallyportError(
             "compiler-failed",

@@ -5,7 +5,7 @@
 import { compilePolicy } from "@sallyport/policy";
 
 const chunks: Buffer[] = [];
-for await (const chunk of process.stdin) chunks.push(chunk);
+for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
 const question = JSON.parse(Buffer.concat(chunks).toString("utf8")) as {
   files: { name: string; text: string }[];
   nowMs: number;

@@ -181,7 +181,7 @@ export function runChecks(isRoot: boolean, checks: readonly Check[] = CHECKS): F
   const inRoom: CheckContext["inRoom"] = ([file = "", ...args]) => {
     const done = spawnSync(file, args, { encoding: "utf8", timeout: COMMAND_TIMEOUT_MS });
     if (done.status === 0) return undefined;
-    const text = `${done.stderr ?? ""}`.trim() || done.error?.message || `exit ${done.status}`;
+    const text = done.stderr.trim() || done.error?.message || `exit ${String(done.status)}`;
     return text.split("\n").find((line) => line.trim() !== "") ?? text;
   };
   try {

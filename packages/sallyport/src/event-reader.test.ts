@@ -63,6 +63,6 @@ test("a log of fixed size keeps the newest events", () => {
       .trim()
       .split("\n")
       .at(-1);
-    assert.equal(JSON.parse(last ?? "{}").index, 39);
+    assert.match(last ?? "", /"index":39,/);
   });
 });

@@ -3,7 +3,7 @@
  * through the same socket and event files as the command line.
  * @module
  */
-export { ask, fields } from "./cli/enforcer-client.ts";
+export { ask, fields, listOf, word } from "./cli/enforcer-client.ts";
 export { readPolicy } from "./cli/policy-files.ts";
 export { startSupervisor, stopGateway, supervisorPid } from "./cli/run-commands.ts";
 export { statusText } from "./cli/status-text.ts";

@@ -29,5 +29,5 @@ process.stdout.on("error", () => process.exit(0));
 process.exitCode = await dispatch(commands, process.argv.slice(2), {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
-  isTerminal: process.stdout.isTTY === true,
+  isTerminal: process.stdout.isTTY,
 });

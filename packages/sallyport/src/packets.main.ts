@@ -41,10 +41,10 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   for (const refused of waiting) tell(refused);
 });
 process.stdin.on("end", () => process.exit(0));
-read(3, fromNflog);
-read(4, fromSample);
+follow(3, fromNflog);
+follow(4, fromSample);
 
-function read(
+function follow(
   descriptor: number,
   decode: (atMs: number, bytes: Uint8Array) => Refused | undefined,
 ): void {

@@ -85,7 +85,7 @@ function uidOf(process: string): number | undefined {
   if (rootless) return undefined;
   const file = path.join(instance.stateDir, "uids.json");
   const known: Record<string, number> = fs.existsSync(file)
-    ? JSON.parse(fs.readFileSync(file, "utf8"))
+    ? (JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, number>)
     : {};
   const seen = known[process];
   if (seen !== undefined) return seen;

@@ -3,7 +3,7 @@ import type { Legs } from "@sallyport/policy/legs";
 import { type Diagnostic, formatDiagnostic, SallyportError } from "@sallyport/core";
 import { CONFIRM_SECONDS_MAX, CONFIRM_SECONDS_MIN } from "../messages.ts";
 import { type Command, EXIT, type Invocation } from "./command.ts";
-import { ask, fields } from "./enforcer-client.ts";
+import { ask, fields, listOf, word } from "./enforcer-client.ts";
 import { ownPathCut } from "./own-path.ts";
 import { readPolicy } from "./policy-files.ts";
 import { replayed, replayText } from "./replay.ts";
@@ -39,7 +39,7 @@ export const plan: Command = {
       formatDiff(change),
       ...(replay === undefined ? [] : [replayText(replay)]),
       ...(cut === undefined ? [] : [`warning: ${cut}`]),
-      `generation ${planned.baseGeneration} → ${planned.nextGeneration}, plan ${planned.planSha256}`,
+      `generation ${planned.baseGeneration} → ${planned.nextGeneration}, plan ${planned.planSha256 ?? ""}`,
     ].join("\n");
     invocation.result({ ...planned, legs: undefined, diff: change, replay, warning: cut }, text);
     return change.cells.length + change.other.length === 0 ? EXIT.ok : EXIT.changes;
@@ -88,7 +88,7 @@ export const apply: Command = {
     );
     invocation.result(
       answer,
-      `generation ${answer["generation"]} is in force for ${seconds} s; keep it with: sallyport confirm`,
+      `generation ${word(answer["generation"])} is in force for ${seconds} s; keep it with: sallyport confirm`,
     );
     return EXIT.ok;
   },
@@ -134,9 +134,8 @@ export const drift: Command = {
   flags: {},
   async run(invocation) {
     const answer = fields(await ask(invocation.instance, { type: "drift" }));
-    const found = Array.isArray(answer["differences"]) ? answer["differences"] : [];
-    const text =
-      found.length === 0 ? "The kernel holds what the policy says." : found.map(String).join("\n");
+    const found = listOf(answer["differences"]).map(word);
+    const text = found.length === 0 ? "The kernel holds what the policy says." : found.join("\n");
     invocation.result(answer, text);
     return found.length === 0 ? EXIT.ok : EXIT.changes;
   },

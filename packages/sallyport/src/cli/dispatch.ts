@@ -113,17 +113,19 @@ function unknownCommand(
   const words = argv.filter((word) => !word.startsWith("-"));
   if (words.length === 0) {
     const asked = argv.includes("--help") || argv.length === 0;
-    (asked ? streams.out : streams.err)(overview(commands));
+    if (asked) streams.out(overview(commands));
+    else streams.err(overview(commands));
     return asked ? EXIT.ok : EXIT.usage;
   }
+  const [first = ""] = words;
   const typed = words.slice(0, 2).join(" ");
-  const group = commands.filter((command) => command.name.startsWith(`${words[0]} `));
+  const group = commands.filter((command) => command.name.startsWith(`${first} `));
   if (group.length > 0 && words.length === 1) {
     streams.err(`${group.map((command) => `  ${usageOf(command)}`).join("\n")}\n`);
     return EXIT.usage;
   }
   const names = commands.map((command) => command.name);
-  const near = nearest(typed, names) ?? nearest(words[0] ?? "", names);
+  const near = nearest(typed, names) ?? nearest(first, names);
   const hint =
     near === undefined ? "sallyport --help lists the commands" : `did you mean "${near}"?`;
   throw new SallyportError("usage", `there is no command "${typed}"`, { hint });
@@ -140,12 +142,13 @@ function flagLine([name, flag]: [string, Flag]): string {
 
 export function helpOf(command: Command): string {
   const flags = Object.entries({ ...command.flags, ...GLOBAL_FLAGS }).map(flagLine);
-  return [`${usageOf(command)}`, "", command.help, "", ...flags].join("\n");
+  return [usageOf(command), "", command.help, "", ...flags].join("\n");
 }
 
 export function overview(commands: readonly Command[]): string {
   const lines = commands.map(
-    (command) => `  ${`${command.name} ${command.args}`.padEnd(40)} ${command.help.split(". ")[0]}`,
+    (command) =>
+      `  ${`${command.name} ${command.args}`.padEnd(40)} ${command.help.split(". ")[0] ?? ""}`,
   );
   return [
     "Sallyport: an industrial DMZ, secure remote access and zero-trust segmentation from one policy.",

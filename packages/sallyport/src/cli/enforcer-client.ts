@@ -35,6 +35,17 @@ function unreachable(socketPath: string, cause: unknown): SallyportError {
   });
 }
 
+/** A list from the enforcer's answer; empty where it is none. */
+export function listOf(value: Json | undefined): readonly Json[] {
+  return Array.isArray(value) ? (value as readonly Json[]) : [];
+}
+
+/** A field of the enforcer's answer as a person reads it; empty where it is absent. */
+export function word(value: Json | undefined): string {
+  if (value === undefined || value === null) return "";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
 /** A record from the enforcer's answer, for reading fields with their checks. */
 export function fields(value: Json): Readonly<Record<string, Json | undefined>> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return {};

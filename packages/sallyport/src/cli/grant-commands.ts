@@ -1,6 +1,6 @@
 import { SallyportError } from "@sallyport/core";
 import { type Command, EXIT } from "./command.ts";
-import { ask, fields } from "./enforcer-client.ts";
+import { ask, fields, listOf, word } from "./enforcer-client.ts";
 import { table } from "./table.ts";
 
 const DURATION = /^(\d+)(s|m|h)$/;
@@ -51,7 +51,10 @@ export const grantAdd: Command = {
         approvals: [{ kind: "local-root", reason: "local root at the command line" }],
       }),
     );
-    invocation.result(answer, `grant ${answer["id"]} ends by itself at ${answer["until"]}`);
+    invocation.result(
+      answer,
+      `grant ${word(answer["id"])} ends by itself at ${word(answer["until"])}`,
+    );
     return EXIT.ok;
   },
 };
@@ -63,11 +66,11 @@ export const grantList: Command = {
   flags: {},
   async run(invocation) {
     const answer = await ask(invocation.instance, { type: "grant-list" });
-    const grants = Array.isArray(answer) ? answer.map((grant) => fields(grant)) : [];
+    const grants = listOf(answer).map(fields);
     const head = ["grant", "person", "conduit", "asset", "from", "until"];
     const rows = grants.map((grant) => [
-      ...[grant["id"], grant["person"], grant["conduit"], grant["asset"]].map(String),
-      ...[grant["source"], grant["until"]].map(String),
+      ...[grant["id"], grant["person"], grant["conduit"], grant["asset"]].map(word),
+      ...[grant["source"], grant["until"]].map(word),
     ]);
     invocation.result(answer, rows.length === 0 ? "No grant is in force." : table(head, rows));
     return EXIT.ok;

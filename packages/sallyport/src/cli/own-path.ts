@@ -12,9 +12,9 @@ export function ownPathCut(
   after: Legs,
   connection: string | undefined = process.env["SSH_CONNECTION"],
 ): string | undefined {
-  const [from, , to] = (connection ?? "").split(" ");
-  const source = parseIpv4(from ?? "");
-  const target = parseIpv4(to ?? "");
+  const [from = "", , to = ""] = (connection ?? "").split(" ");
+  const source = parseIpv4(from);
+  const target = parseIpv4(to);
   if (source === undefined || target === undefined || before === undefined) return undefined;
   if (!allows(before, source, target) || allows(after, source, target)) return undefined;
   return `this login comes from ${from}, and no conduit of the new policy lets it reach ${to} by SSH`;

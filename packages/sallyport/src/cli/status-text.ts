@@ -29,7 +29,7 @@ function head(status: Status): string[] {
       : [
           `generation ${status.pending.generation} is PENDING until ${status.pending.confirmBy}: sallyport confirm`,
         ];
-  return [`${status.site}: generation ${status.generation}`, ...pending, ""];
+  return [`${status.site ?? ""}: generation ${status.generation}`, ...pending, ""];
 }
 
 function conduits(status: Status): string[] {
@@ -42,7 +42,7 @@ function conduits(status: Status): string[] {
       ? conduit.until === undefined
         ? "open"
         : `open until ${shortTime(conduit.until)}`
-      : `closed: ${conduit.reason}`,
+      : `closed: ${conduit.reason ?? ""}`,
     String(conduit.packets),
   ]);
   return [table(["conduit", "via", "from → to", "state", "packets"], rows), ""];

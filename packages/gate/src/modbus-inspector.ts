@@ -8,6 +8,7 @@ import type { L7 } from "@sallyport/policy/legs";
 import { modbus } from "@sallyport/wire";
 import { type CompiledLimits, compileLimits, exceptionOf, judge } from "./authorize.ts";
 import type { CloseReason, Inspector, Outlet } from "./inspector.ts";
+import { type Outstanding, OutstandingQueue, releaseRequest, takeRequest } from "./outstanding.ts";
 
 /**
  * Requests without an answer on one connection. Messaging on TCP/IP §4.3.1.3 expects 1 to 16
@@ -21,21 +22,9 @@ const KEPT_MAX_BYTES = READ_MAX_BYTES + modbus.ADU_MAX_BYTES;
 export const MESSAGE_TIMEOUT_MS = 10_000;
 /** Serial lines behind a device take seconds; what takes longer than this is not coming. */
 export const RESPONSE_TIMEOUT_MS = 30_000;
-/** Objects for outstanding requests that are kept for reuse. */
-const POOL_MAX = 4096;
 /** Not since when, because nothing is waiting. */
 const NEVER = -1;
 
-/** A request that awaits its response, or its turn to be refused. */
-class Outstanding extends modbus.ModbusRequest {
-  next: Outstanding | undefined = undefined;
-  /** The exception that it gets when its turn comes; 0: the device was asked. */
-  refusal = 0;
-  /** The ADU, of the functions whose response repeats it. */
-  copy: Uint8Array | undefined = undefined;
-}
-
-const pool: Outstanding[] = [];
 const response = new modbus.ModbusResponse();
 
 export class ModbusInspector implements Inspector {
@@ -44,9 +33,7 @@ export class ModbusInspector implements Inspector {
   /** Bytes from the client that are not decided on: part of a message, or more if `isFull`. */
   #clientRest: Uint8Array | undefined = undefined;
   #deviceRest: Uint8Array | undefined = undefined;
-  #oldest: Outstanding | undefined = undefined;
-  #newest: Outstanding | undefined = undefined;
-  #count = 0;
+  readonly #queue = new OutstandingQueue();
   #isClosed = false;
   #isClientOver = false;
   #unavailable: CloseReason | undefined = undefined;
@@ -58,6 +45,7 @@ export class ModbusInspector implements Inspector {
   #clientRestSinceMs = NEVER;
   #deviceRestSinceMs = NEVER;
   #oldestSinceMs = NEVER;
+  #oldestTurn = NEVER;
 
   constructor(outlet: Outlet, limits: CompiledLimits) {
     this.#outlet = outlet;
@@ -66,7 +54,7 @@ export class ModbusInspector implements Inspector {
   }
 
   get isFull(): boolean {
-    return this.#count >= OUTSTANDING_MAX;
+    return this.#queue.count >= OUTSTANDING_MAX;
   }
 
   fromClient(bytes: Uint8Array, start: number, end: number): void {
@@ -90,15 +78,15 @@ export class ModbusInspector implements Inspector {
     const outlet = this.#outlet;
     let at = start;
     let passed = start;
-    while (at < end && this.#count < OUTSTANDING_MAX) {
+    while (at < end && this.#queue.count < OUTSTANDING_MAX) {
       const size = modbus.frameLength(bytes, at, end);
       if (size === modbus.INCOMPLETE || at + size > end) break;
-      const request = pool.pop() ?? new Outstanding();
+      const request = takeRequest();
       if (size < 0 || !modbus.parseRequest(bytes, at, at + size, request)) {
         // What was allowed before it passes, however the client's messages were cut into segments.
         if (at > passed) outlet.toDevice(bytes, passed, at);
         this.#closeMalformed("request", size < 0 ? frameProblem(size) : request.problem);
-        release(request);
+        releaseRequest(request);
         return;
       }
       const next = at + size;
@@ -108,10 +96,10 @@ export class ModbusInspector implements Inspector {
         this.#refuse(request);
       } else if (request.functionCode === 8 && request.subFunction === modbus.FORCE_LISTEN_ONLY) {
         // Application Protocol §6.8.1: no response is returned.
-        release(request);
+        releaseRequest(request);
       } else {
         if (modbus.needsCopy(request.functionCode)) request.copy = copied(bytes, at, next);
-        this.#append(request);
+        this.#queue.append(request);
       }
       at = next;
     }
@@ -159,24 +147,15 @@ export class ModbusInspector implements Inspector {
     return true;
   }
 
-  #append(request: Outstanding): void {
-    if (this.#newest === undefined) {
-      this.#oldest = request;
-      this.#oldestSinceMs = NEVER;
-    } else this.#newest.next = request;
-    this.#newest = request;
-    this.#count++;
-  }
-
   /** At once if nothing is outstanding, else in its turn: a client may count on the order. */
   #refuse(request: Outstanding): void {
-    if (this.#oldest === undefined) this.#sendRefusal(request);
-    else this.#append(request);
+    if (this.#queue.count === 0) this.#sendRefusal(request);
+    else this.#queue.append(request);
   }
 
   #sendRefusal(request: Outstanding): void {
     const bytes = modbus.encodeException(request, request.functionCode, request.refusal);
-    release(request);
+    releaseRequest(request);
     this.#outlet.toClient(bytes, 0, bytes.length);
   }
 
@@ -205,13 +184,14 @@ export class ModbusInspector implements Inspector {
         this.#closeMalformed("response", size < 0 ? frameProblem(size) : response.problem);
         return;
       }
-      if (!this.#match(bytes, at)) {
+      if (!this.#queue.takeAnswered(response, bytes, at)) {
         if (at > passed) outlet.toClient(bytes, passed, at);
         this.#closeUnmatched();
         return;
       }
       at += size;
-      if (this.#oldest !== undefined && this.#oldest.refusal !== 0) {
+      const { oldest } = this.#queue;
+      if (oldest !== undefined && oldest.refusal !== 0) {
         outlet.toClient(bytes, passed, at);
         passed = at;
         this.#sendDueRefusals();
@@ -224,50 +204,21 @@ export class ModbusInspector implements Inspector {
     else this.#settle();
   }
 
-  /** Takes the outstanding request that `response` answers; false: there is none. */
-  #match(bytes: Uint8Array, at: number): boolean {
-    let before: Outstanding | undefined;
-    for (let request = this.#oldest; request !== undefined; request = request.next) {
-      if (request.refusal === 0 && modbus.answers(request, request.copy, response, bytes, at)) {
-        this.#remove(request, before);
-        return true;
-      }
-      before = request;
-    }
-    return false;
-  }
-
   #closeUnmatched(): void {
-    for (let request = this.#oldest; request !== undefined; request = request.next) {
-      if (request.refusal !== 0 || request.transaction !== response.transaction) continue;
+    if (this.#queue.hasTransaction(response.transaction)) {
       this.#close(
         "l7.response-mismatch",
         "the response does not fit the request of its transaction",
       );
-      return;
+    } else {
+      this.#close("l7.response-unsolicited", "the response answers no outstanding request");
     }
-    this.#close("l7.response-unsolicited", "the response answers no outstanding request");
-  }
-
-  #remove(request: Outstanding, before: Outstanding | undefined): void {
-    if (before === undefined) {
-      this.#oldest = request.next;
-      this.#oldestSinceMs = NEVER;
-    } else before.next = request.next;
-    if (request.next === undefined) this.#newest = before;
-    this.#count--;
-    release(request);
   }
 
   #sendDueRefusals(): void {
     for (;;) {
-      const request = this.#oldest;
-      if (request === undefined || request.refusal === 0) return;
-      // Sending releases it, so what it holds is taken first.
-      this.#oldest = request.next;
-      this.#oldestSinceMs = NEVER;
-      if (request.next === undefined) this.#newest = undefined;
-      this.#count--;
+      const request = this.#queue.takeDueRefusal();
+      if (request === undefined) return;
       this.#sendRefusal(request);
     }
   }
@@ -295,9 +246,7 @@ export class ModbusInspector implements Inspector {
       this.#close("l7.response-truncated", "the device ended inside a message");
       return;
     }
-    for (let request = this.#oldest; request !== undefined; request = request.next) {
-      if (request.refusal === 0) request.refusal = modbus.EXCEPTIONS.gatewayTargetFailed;
-    }
+    this.#queue.refuseAll(modbus.EXCEPTIONS.gatewayTargetFailed);
     this.#sendDueRefusals();
     this.#finish("closed-by-device");
   }
@@ -309,7 +258,7 @@ export class ModbusInspector implements Inspector {
 
   /** What an ended client, or an unreachable device, leads to once nothing is waiting. */
   #settle(): void {
-    if (this.#isClosed || this.#count > 0) return;
+    if (this.#isClosed || this.#queue.count > 0) return;
     const rest = this.#clientRest;
     if (this.#isClientOver && rest !== undefined) {
       this.#close("l7.request-truncated", "the client ended inside a message");
@@ -338,11 +287,12 @@ export class ModbusInspector implements Inspector {
         return;
       }
     }
-    if (this.#oldest !== undefined) {
-      if (this.#oldestSinceMs === NEVER) this.#oldestSinceMs = nowMs;
-      else if (nowMs - this.#oldestSinceMs >= RESPONSE_TIMEOUT_MS) {
-        this.#close("l7.response-timeout", "the device did not answer a request in time");
-      }
+    if (this.#queue.count === 0) return;
+    if (this.#oldestTurn !== this.#queue.turn) {
+      this.#oldestTurn = this.#queue.turn;
+      this.#oldestSinceMs = nowMs;
+    } else if (nowMs - this.#oldestSinceMs >= RESPONSE_TIMEOUT_MS) {
+      this.#close("l7.response-timeout", "the device did not answer a request in time");
     }
   }
 
@@ -376,26 +326,12 @@ export class ModbusInspector implements Inspector {
     this.#isClosed = true;
     this.#clientRest = undefined;
     this.#deviceRest = undefined;
-    for (let request = this.#oldest; request !== undefined; ) {
-      const next: Outstanding | undefined = request.next;
-      release(request);
-      request = next;
-    }
-    this.#oldest = undefined;
-    this.#newest = undefined;
-    this.#count = 0;
+    this.#queue.clear();
   }
 }
 
 function frameProblem(fault: number): modbus.Problem {
   return fault === modbus.BAD_PROTOCOL ? "bad-protocol-id" : "bad-length";
-}
-
-function release(request: Outstanding): void {
-  request.next = undefined;
-  request.refusal = 0;
-  request.copy = undefined;
-  if (pool.length < POOL_MAX) pool.push(request);
 }
 
 /** A copy also of a Buffer, whose own `slice` would be a view into bytes that are read into again. */

@@ -7,7 +7,6 @@
 //   0             2             4             6      7
 //   | transaction | protocol = 0|   length    | unit | function, data
 //                                  counts from `unit` to the end
-export const TRANSACTION = 0;
 export const PROTOCOL = 2;
 export const LENGTH = 4;
 export const UNIT = 6;

@@ -2,6 +2,7 @@
  * Modbus/TCP. Framing, strict decoding without allocation, the PDU words, encoding.
  * @module
  */
+export { answers, needsCopy } from "./answers.ts";
 export {
   bits,
   encodeAdu,
@@ -37,7 +38,7 @@ export {
   OTHER,
 } from "./functions.ts";
 export { FORCE_LISTEN_ONLY, ModbusRequest, type Problem, parseRequest } from "./request.ts";
-export { answers, ModbusResponse, needsCopy, parseResponse } from "./response.ts";
+export { ModbusResponse, parseResponse } from "./response.ts";
 export {
   decodeRequest,
   decodeResponse,

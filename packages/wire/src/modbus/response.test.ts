@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { answers, needsCopy } from "./answers.ts";
 import { encodeException } from "./encode.ts";
 import { FUNCTION_NAMES } from "./functions.ts";
 import { ModbusRequest, parseRequest } from "./request.ts";
-import { answers, ModbusResponse, needsCopy, parseResponse } from "./response.ts";
+import { ModbusResponse, parseResponse } from "./response.ts";
 import { decodeResponse } from "./words.ts";
 
 function hex(text: string): Uint8Array {

@@ -66,7 +66,7 @@ const OBJECT = path.join(import.meta.dirname, "inner.bpf.o");
 /** statfs(2) of a bpffs. */
 const BPF_FS_MAGIC = 0xcafe4a11;
 /** One filter, always the same, first of all. */
-const FILTER = ["pref", "1", "handle", "1", "protocol", "all"];
+const FILTER = "pref 1 handle 1 protocol all";
 
 export class EbpfEngine implements Engine {
   readonly kind = "ebpf";
@@ -115,11 +115,13 @@ export class EbpfEngine implements Engine {
     const hooked = (JSON.parse(qdiscs) as readonly { kind?: string; dev?: string }[])
       .filter(({ kind }) => kind === "clsact")
       .map(({ dev }) => dev);
-    for (const name of interfaces) {
-      if (!hooked.includes(name)) await this.#tc(["qdisc", "add", "dev", name, "clsact"]);
-      const program = ["bpf", "direct-action", "object-pinned", this.#program];
-      await this.#tc(["filter", "replace", "dev", name, "ingress", ...FILTER, ...program]);
-    }
+    const program = `bpf direct-action object-pinned ${this.#program}`;
+    const lines = interfaces.flatMap((name) => [
+      ...(hooked.includes(name) ? [] : [`qdisc add dev ${name} clsact`]),
+      `filter replace dev ${name} ingress ${FILTER} ${program}`,
+    ]);
+    // One process for all: sixteen of them would be a third of the time that the rooms take.
+    await this.#tc(["-batch", "-"], `${lines.join("\n")}\n`);
   }
 
   async load(lowering: Lowering): Promise<void> {
@@ -243,8 +245,8 @@ export class EbpfEngine implements Engine {
     return new Map(parsed.map(({ ifname, ifindex }) => [ifname, ifindex]));
   }
 
-  #tc(args: readonly string[]): Promise<string> {
-    return run("tc", args, { netns: this.#options.netns });
+  #tc(args: readonly string[], input = ""): Promise<string> {
+    return run("tc", args, { netns: this.#options.netns, input });
   }
 }
 

@@ -40,7 +40,7 @@ export class Cells {
     this.#count += 1;
     if (this.#count > CELLS_MAX) {
       throw new SallyportError(
-        "policy-too-large",
+        "nftables-policy-too-large",
         `more than ${CELLS_MAX} cells of source, target and port`,
         {
           hint: "name assets instead of networks, or networks instead of many assets",

@@ -14,11 +14,19 @@ import type {
   Selection,
 } from "../apply/engine-port.ts";
 import { run } from "../apply/run.ts";
-import type { LiveEntry, Lowering } from "../engine.ts";
+import type { LiveEntry, Lowering, Slot } from "../engine.ts";
 import { conntrackSysctls } from "./conntrack.ts";
 import type { Document } from "./json.ts";
 import { addGrant, fillSlot, removeGrant, select, setLive } from "./lower.ts";
-import { readDenied, readHits, readInterfaces, readPeers, readSlot, rulesDigest } from "./read.ts";
+import {
+  readDenied,
+  readHits,
+  readInterfaces,
+  readLive,
+  readPeers,
+  readSlot,
+  rulesDigest,
+} from "./read.ts";
 import { attach, isInstalled, skeleton } from "./skeleton.ts";
 
 /** Memory, as rules hold no secret but are replaced often. */
@@ -29,6 +37,8 @@ export class NftablesEngine implements Engine {
   readonly point: Point;
   readonly #netns: string;
   #legs: Legs | undefined;
+  /** Numbers that were ever opened in a slot since it was filled; others in its live set are drift. */
+  readonly #opened = new Map<Slot, Set<number>>();
 
   constructor(options: { readonly point: Point; readonly netns: string }) {
     this.point = options.point;
@@ -61,6 +71,9 @@ export class NftablesEngine implements Engine {
   async load(lowering: Lowering): Promise<void> {
     this.#legs = lowering.legs;
     await this.#load(fillSlot(lowering));
+    const grants = lowering.grants.map(({ entry }) => entry);
+    this.#opened.set(lowering.slot, new Set());
+    this.#remember(lowering.slot, [...lowering.conduits.values(), ...grants]);
   }
 
   async select({ confirmed, pending }: Selection): Promise<void> {
@@ -72,10 +85,12 @@ export class NftablesEngine implements Engine {
 
   async setLive(lowering: Lowering, entries: readonly LiveEntry[]): Promise<void> {
     await this.#load(setLive(lowering, entries));
+    this.#remember(lowering.slot, entries);
   }
 
   async addGrant(lowering: Lowering, row: GrantRow): Promise<void> {
     await this.#load(addGrant(lowering, row));
+    this.#remember(lowering.slot, [row.entry]);
   }
 
   async removeGrant(lowering: Lowering, row: GrantRow): Promise<void> {
@@ -88,7 +103,8 @@ export class NftablesEngine implements Engine {
     if (slot === undefined) {
       throw new SallyportError("engine-not-installed", `no slot of ${this.#netns} is in force`);
     }
-    return { digest: rulesDigest(listing), slot, interfaces: readInterfaces(listing) };
+    const digest = [rulesDigest(listing), ...this.#strangers(listing)].join(" ");
+    return { digest, slot, interfaces: readInterfaces(listing) };
   }
 
   async counters(): Promise<EngineCounters> {
@@ -103,6 +119,18 @@ export class NftablesEngine implements Engine {
 
   remove(): Promise<void> {
     return Promise.resolve();
+  }
+
+  #remember(slot: Slot, entries: readonly LiveEntry[]): void {
+    for (const { id, liveness } of entries) if (liveness.open) this.#opened.get(slot)?.add(id);
+  }
+
+  /** Open numbers that this process did not open; none after a restart, until the slot is filled. */
+  #strangers(listing: Json): string[] {
+    return [...this.#opened].flatMap(([slot, opened]) => {
+      const strange = readLive(listing, slot).filter((id) => !opened.has(id));
+      return strange.map((id) => `${id} is open in slot ${slot}`);
+    });
   }
 
   async #list(...what: readonly string[]): Promise<Json> {

@@ -72,11 +72,19 @@ export class Harness {
     this.netns = netns;
     this.#peer = peer;
     this.#interfaces = interfaces;
-    const enter = ["--net=/run/netns/"];
-    const sender = ["nsenter", `${enter[0]}${peer}`, "--", "python3", "-c", SENDER] as const;
+    const sender = ["nsenter", `--net=/run/netns/${peer}`, "--", "python3", "-c", SENDER] as const;
     this.#sender = spawn(sender[0], sender.slice(1), { stdio: ["pipe", "ignore", "inherit"] });
     const capture = ["-i", `nflog:${LOG_GROUP}`, "-w", "-", "-U", "--immediate-mode", "-Z", "root"];
-    const log = [`${enter[0]}${netns}`, "--", "tcpdump", "-B", "65536", "-s", "256", ...capture];
+    const log = [
+      `--net=/run/netns/${netns}`,
+      "--",
+      "tcpdump",
+      "-B",
+      "65536",
+      "-s",
+      "256",
+      ...capture,
+    ];
     this.#log = spawn("nsenter", log, { stdio: ["ignore", "pipe", "pipe"] });
     this.#log.stdout.on("data", (chunk: Buffer) => this.#read(chunk));
   }

@@ -24,9 +24,9 @@ export function readDenied(listing: Json, legs: Legs, point: Point): DenialCount
     const [reason, id, source, target] = key;
     return {
       point,
-      reason: REASONS[numberOfClassid(reason)] ?? `reason ${String(reason)}`,
-      sourceZone: names.get(String(source)) ?? "",
-      destinationZone: names.get(String(target)) ?? "",
+      reason: REASONS[numberOfClassid(reason)] ?? `reason ${textOf(reason)}`,
+      sourceZone: names.get(textOf(source)) ?? "",
+      destinationZone: names.get(textOf(target)) ?? "",
       id: Number(id),
       packets,
     };
@@ -43,9 +43,9 @@ export function readDenied(listing: Json, legs: Legs, point: Point): DenialCount
 export function readPeers(listing: Json): PeerCounter[] {
   return counted(listing, "peers").map(({ key, packets }) => ({
     id: Number(key[0]),
-    source: parseIpv4(String(key[1])) ?? 0,
-    target: parseIpv4(String(key[2])) ?? 0,
-    protocol: String(key[3]),
+    source: parseIpv4(textOf(key[1])) ?? 0,
+    target: parseIpv4(textOf(key[2])) ?? 0,
+    protocol: textOf(key[3]),
     port: Number(key[4]),
     sessions: packets,
   }));
@@ -58,10 +58,9 @@ export function readLive(listing: Json, slot: Slot): number[] {
 
 /** The slot that judges now, undefined if none does. */
 export function readSlot(listing: Json): Slot | undefined {
-  const text = (value: Value): string => JSON.stringify(value ?? null);
-  const pending = text(elementsOf(listing, "pending"));
+  const pending = JSON.stringify(elementsOf(listing, "pending"));
   const rules = itemsOf(listing).map((item) => objectOf(item["rule"]));
-  const confirmed = text(rules.find((rule) => rule["chain"] === "confirmed")?.["expr"]);
+  const confirmed = JSON.stringify(rules.filter((rule) => rule["chain"] === "confirmed"));
   const where = pending.includes("slot_") ? pending : confirmed;
   if (where.includes("slot_0")) return 0;
   return where.includes("slot_1") ? 1 : undefined;
@@ -72,7 +71,7 @@ export function readInterfaces(listing: Json): string[] {
   // nft 1.0.6 leaves the device out of its JSON; the chain is named after it, and goes with it.
   const chains = itemsOf(listing).map((item) => objectOf(item["chain"]));
   const hooked = chains.filter((chain) => chain["hook"] === "ingress");
-  return hooked.map((chain) => String(chain["name"]).replace(/^screen_/, ""));
+  return hooked.map((chain) => textOf(chain["name"]).replace(/^screen_/, ""));
 }
 
 /** Content that moves by itself: counters, samples, what runs out. Their rules and types stay in. */
@@ -99,11 +98,11 @@ function still(item: Item): Json {
   const out: { [name: string]: Json } = {};
   for (const [kind, value] of Object.entries(item)) {
     const { handle: _, elem, ...rest } = objectOf(value);
-    const moving = MOVING.has(String(rest["name"]));
+    const moving = MOVING.has(textOf(rest["name"]));
     const sorted = Array.isArray(elem) && !moving ? { elem: sortedElements(elem) } : {};
-    out[kind] = uncounted({ ...rest, ...sorted } as Item);
+    out[kind] = uncounted({ ...rest, ...sorted });
     // Which slot is confirmed is an act of ours (`readSlot`); that it is one rule, and this, is not.
-    const chain = String(rest["chain"]);
+    const chain = textOf(rest["chain"]);
     if (kind === "rule" && chain.startsWith("confirmed")) {
       out[kind] = JSON.parse(
         JSON.stringify(out[kind]).replace(/"(slot|early)_[01]"/g, '"$1"'),
@@ -169,8 +168,13 @@ function objectOf(value: Value): Item {
     : {};
 }
 
+/** Of a name or a number; nothing else is asked for. */
+function textOf(value: Value): string {
+  return typeof value === "string" || typeof value === "number" ? `${value}` : "";
+}
+
 /** `0:5`, hexadecimal both, or `none` for 0. */
 function numberOfClassid(value: Value): number {
-  const [major = "", minor = ""] = String(value).split(":");
+  const [major = "", minor = ""] = textOf(value).split(":");
   return minor === "" ? 0 : Number.parseInt(major, 16) * 65_536 + Number.parseInt(minor, 16);
 }

@@ -76,7 +76,7 @@ interface Table {
 }
 
 export function slotTables(slot: Slot): Table[] {
-  return linesOf(SLOT_TABLES).map(([base, key = "", value, flag]) => {
+  return linesOf(SLOT_TABLES).map(([base = "", key = "", value, flag]) => {
     const name = `${base}_${slot}`;
     const flags = flag === undefined ? {} : { flags: [flag] };
     const members = { name, type: typeOf(key), ...flags };

@@ -90,6 +90,7 @@ const CONFIRM_MARGIN_MS = 500;
 const GUARD_START_MS = 15_000;
 /** The guard gets this long after its deadline before the enforcer does its work. */
 const GUARD_LATE_MS = 2000;
+const NEVER = Number.POSITIVE_INFINITY;
 
 export class Enforcement {
   private readonly options: EnforcementOptions;
@@ -124,11 +125,12 @@ export class Enforcement {
   boot(): Promise<{ readonly generation: number | null }> {
     return this.inTurn(async () => {
       const { rooms } = this.options;
-      const armed = await armedChange(this.stateDir);
+      const { pending } = this.state;
+      const begun = pending === undefined ? undefined : this.armedFor(pending, 0);
+      const armed = (await armedChange(this.stateDir)) ?? begun;
       if (armed !== undefined) await takeBack(this.stateDir, armed, rooms);
       this.state = await State.load(this.stateDir);
-      const { pending, confirmed } = this.state;
-      if (pending !== undefined) await this.state.setState(pending.number, "rolled-back");
+      const { confirmed } = this.state;
       if (confirmed === undefined) {
         await rooms.down();
         return { generation: null };
@@ -143,6 +145,7 @@ export class Enforcement {
         this.confirmed = await this.loadSlot(confirmed, legs);
         await this.selectConfirmed(confirmed.slot);
       }
+      await this.rememberRules();
       return { generation: confirmed.number };
     });
   }
@@ -152,7 +155,7 @@ export class Enforcement {
     { legs, policy, approvals, approvalIds }: ApplyRequest,
     { confirmWithinSeconds }: { readonly confirmWithinSeconds: number },
   ): Promise<{ readonly generation: number }> {
-    return this.inTurn(async () => {
+    return this.changing(async () => {
       const checked = checkInvariants(legs);
       if (!checked.ok) {
         const some = checked.violations.slice(0, 5).map((violation) => JSON.stringify(violation));
@@ -164,21 +167,13 @@ export class Enforcement {
         throw new SallyportError("change-pending", message, { hint });
       }
       await this.state.useApprovals(approvalIds);
-      const previous = this.confirmed?.generation;
-      const slot = other(previous?.slot ?? 1);
-      const now = this.options.clock();
-      const generation = await this.state.begin(legs, policy, approvals, { slot, now });
-      const armed: Armed = {
-        format: 1,
-        generation: generation.number,
-        previous: previous?.number ?? null,
-        previousSlot: other(slot),
-        deadlineMs: monotonicMs() + confirmWithinSeconds * 1000,
-      };
+      const slot = other(this.confirmed?.generation.slot ?? 1);
+      const appliedAt = this.options.clock();
+      const generation = await this.state.begin(legs, policy, { approvals, slot, appliedAt });
       try {
-        await this.activate(generation, legs, armed);
+        await this.activate(generation, legs, confirmWithinSeconds * 1000);
       } catch (cause) {
-        await this.undo(armed);
+        await this.undo(this.armedFor(generation, 0));
         throw cause;
       }
       return { generation: generation.number };
@@ -187,7 +182,7 @@ export class Enforcement {
 
   /** The pending generation is the one that boots from now on; what it no longer has is removed. */
   confirm(number: number): Promise<void> {
-    return this.inTurn(async () => {
+    return this.changing(async () => {
       const armed = await this.armedAs(number);
       const { pending, confirmed } = this;
       const late = armed.deadlineMs - monotonicMs() < CONFIRM_MARGIN_MS;
@@ -195,12 +190,11 @@ export class Enforcement {
         throw notPending(number);
       }
       await this.selectConfirmed(pending.generation.slot);
-      await this.state.setState(number, "confirmed");
+      await this.state.change(number, { state: "confirmed" });
       await disarm(this.stateDir);
       this.confirmed = pending;
       this.pending = undefined;
       if (confirmed !== undefined) await this.options.rooms.settle(confirmed.legs, pending.legs);
-      await this.rememberRules();
     });
   }
 
@@ -208,7 +202,7 @@ export class Enforcement {
   rollback(number: number): Promise<void> {
     return this.inTurn(async () => {
       const armed = await this.armedAs(number);
-      if (!(await claim(this.stateDir, "taken"))) throw notPending(number);
+      if (!(await claim(this.stateDir, "taking-back"))) throw notPending(number);
       await this.undo(armed);
     });
   }
@@ -218,12 +212,12 @@ export class Enforcement {
    * that may change: the kernels close by themselves, but only this opens.
    */
   reschedule(): Promise<number | null> {
-    return this.inTurn(async () => {
+    return this.changing(async () => {
       const now = this.options.clock();
-      let next: number | null = null;
+      const moments: (number | null)[] = [];
       for (const loaded of this.loaded()) {
-        const entries = this.entries(loaded.legs, now);
-        const changed = [...entries].filter(
+        const entries = [...this.entries(loaded.legs, now)];
+        const changed = entries.filter(
           ([key, entry]) => JSON.stringify(entry) !== JSON.stringify(loaded.live.get(key)),
         );
         for (const [key, entry] of changed) loaded.live.set(key, entry);
@@ -232,13 +226,10 @@ export class Enforcement {
         if (all.length > 0) {
           await this.both((engine, point) => engine.setLive(this.lowering(loaded, point), all));
         }
-        for (const conduit of loaded.legs.conduits) {
-          const change = nextChange(conduit, now);
-          if (change !== null && (next === null || change < next)) next = change;
-        }
+        moments.push(...loaded.legs.conduits.map((conduit) => nextChange(conduit, now)));
       }
-      await this.rememberRules();
-      return next;
+      const next = moments.reduce((a, b) => Math.min(a ?? NEVER, b ?? NEVER), NEVER) ?? NEVER;
+      return next === NEVER ? null : next;
     });
   }
 
@@ -269,7 +260,7 @@ export class Enforcement {
   }
 
   addGrant(request: GrantRequest): Promise<Grant> {
-    return this.inTurn(async () => {
+    return this.changing(async () => {
       const { confirmed } = this;
       if (confirmed === undefined) throw new SallyportError("no-policy", "no policy is in force");
       if (!this.timeTrusted) {
@@ -292,18 +283,15 @@ export class Enforcement {
         await this.dropGrant(held);
         throw cause;
       }
-      await this.rememberRules();
       return grant;
     });
   }
 
   revokeGrant(id: string): Promise<void> {
-    return this.inTurn(async () => {
+    return this.changing(async () => {
       const held = this.grants.find(id);
-      if (held === undefined)
-        throw new SallyportError("no-such-grant", `no grant ${id} is in force`);
-      await this.dropGrant(held);
-      await this.rememberRules();
+      if (held !== undefined) return await this.dropGrant(held);
+      throw new SallyportError("no-such-grant", `no grant ${id} is in force`);
     });
   }
 
@@ -320,11 +308,7 @@ export class Enforcement {
   repair(): Promise<Difference[]> {
     return this.inTurn(async () => {
       const found = await this.findDrift();
-      const { confirmed, pending } = this;
-      const needed = found.some(({ opens }) => opens);
-      if (needed && pending !== undefined) await this.takeBackPending();
-      if (needed && confirmed !== undefined)
-        await this.reload(confirmed.generation, confirmed.legs);
+      if (found.some(({ opens }) => opens)) await this.restore();
       return found;
     });
   }
@@ -423,10 +407,9 @@ export class Enforcement {
     });
   }
 
-  private async activate(generation: Generation, legs: Legs, armed: Armed): Promise<void> {
+  private async activate(generation: Generation, legs: Legs, withinMs: number): Promise<void> {
     const { rooms, guardCommand } = this.options;
-    await arm(this.stateDir, armed);
-    await startGuard(guardCommand);
+    const { number, slot } = generation;
     if (this.confirmed === undefined) {
       await rooms.down();
       await rooms.up(legs);
@@ -434,25 +417,38 @@ export class Enforcement {
       await rooms.change(this.confirmed.legs, legs);
     }
     const loaded = await this.loadSlot(generation, legs);
+    const armed = this.armedFor(generation, monotonicMs() + withinMs);
+    await arm(this.stateDir, armed);
+    await startGuard(guardCommand);
     const forMs = armed.deadlineMs - monotonicMs();
-    if (forMs <= 0) throw notPending(generation.number);
-    const selection = { confirmed: armed.previousSlot, pending: { slot: generation.slot, forMs } };
+    if (forMs <= 0) throw notPending(number);
+    const selection = { confirmed: armed.previousSlot, pending: { slot, forMs } };
     // Inner first: what a half-made change opens there still has to pass outer.
     await rooms.engines.inner.select(selection);
     await rooms.engines.outer.select(selection);
     this.pending = loaded;
     this.confirmBy = this.options.clock() + forMs;
-    await this.rememberRules();
+  }
+
+  private armedFor({ number, slot }: Generation, deadlineMs: number): Armed {
+    const previous = this.state.confirmed;
+    const previousSlot = previous?.slot ?? other(slot);
+    return {
+      format: 1,
+      generation: number,
+      previous: previous?.number ?? null,
+      previousSlot,
+      deadlineMs,
+    };
   }
 
   /** The confirmed generation once more, in the slot that is not in force. */
   private async reload(generation: Generation, legs: Legs): Promise<void> {
-    const { rooms } = this.options;
-    await rooms.repair(legs);
+    await this.options.rooms.repair(legs);
     const moved = { ...generation, slot: other(generation.slot) };
     this.confirmed = await this.loadSlot(moved, legs);
     await this.selectConfirmed(moved.slot);
-    await this.state.setSlot(moved.number, moved.slot);
+    await this.state.change(moved.number, { slot: moved.slot });
   }
 
   private async loadSlot(generation: Generation, legs: Legs): Promise<Loaded> {
@@ -469,34 +465,38 @@ export class Enforcement {
       if ((await engine.readBack()).slot === slot) return;
       throw new SallyportError("slot-not-selected", `${point} kept its old slot`);
     });
+  }
+
+  /** Takes back what is pending, and loads the confirmed generation over whatever the kernels hold. */
+  private async restore(): Promise<void> {
+    const armed = this.pending === undefined ? undefined : await armedChange(this.stateDir);
+    if (armed !== undefined) await this.undo(armed);
+    const { confirmed } = this;
+    if (confirmed !== undefined) await this.reload(confirmed.generation, confirmed.legs);
     await this.rememberRules();
   }
 
   private async undo(armed: Armed): Promise<void> {
     await takeBack(this.stateDir, armed, this.options.rooms);
     this.pending = undefined;
-    await this.state.setState(armed.generation, "rolled-back");
+    await this.state.change(armed.generation, { state: "rolled-back" });
     await this.rememberRules();
-  }
-
-  private async takeBackPending(): Promise<void> {
-    const armed = await armedChange(this.stateDir);
-    if (armed !== undefined) await this.undo(armed);
   }
 
   /** Whether the guard, or its deadline, ended the pending change since the last call. */
   private async noticeRollback(): Promise<void> {
     if (this.pending === undefined) return;
     const { number } = this.pending.generation;
-    const armed = await armedChange(this.stateDir);
-    if (armed !== undefined) {
-      const leftMs = armed.deadlineMs - monotonicMs();
-      if (leftMs > 0) return;
-      if (leftMs > -GUARD_LATE_MS) await sleep(GUARD_LATE_MS);
-      await this.takeBackPending();
+    let armed = await armedChange(this.stateDir);
+    const leftMs = (armed?.deadlineMs ?? 0) - monotonicMs();
+    if (armed !== undefined && leftMs > 0) return;
+    if (armed !== undefined && leftMs > -GUARD_LATE_MS) {
+      await sleep(GUARD_LATE_MS);
+      armed = await armedChange(this.stateDir);
     }
+    if (armed !== undefined) return await this.undo(armed);
     this.pending = undefined;
-    await this.state.setState(number, "rolled-back");
+    await this.state.change(number, { state: "rolled-back" });
     await this.rememberRules();
   }
 
@@ -549,28 +549,39 @@ export class Enforcement {
   private async findDrift(): Promise<Difference[]> {
     const { confirmed, pending } = this;
     if (confirmed === undefined) return [];
-    const { rooms } = this.options;
     // While a change waits, links of two generations stand: only the rules are compared.
-    const lines = pending === undefined ? await rooms.check(confirmed.legs) : [];
-    const engines = await this.both(async (engine, point) => {
-      const found = await engine.readBack().catch(() => undefined);
-      if (found === undefined) return [`${point}: the engine cannot be read`];
-      const wanted = found.interfaces === undefined ? [] : rooms.interfaces(confirmed.legs, point);
-      const bare = wanted.filter((name) => found.interfaces?.includes(name) === false);
-      const wrong = pending === undefined && found.slot !== confirmed.generation.slot;
+    const rooms = pending === undefined ? await this.options.rooms.check(confirmed.legs) : [];
+    const engines = await this.engineDrift();
+    return [
+      ...rooms.map((what) => ({
+        what,
+        opens: what.includes("guard: ") || !what.includes(": lacks "),
+      })),
+      ...engines.map((what) => ({ what, opens: true })),
+    ];
+  }
+
+  private async engineDrift(): Promise<string[]> {
+    const slots = this.loaded().map(({ generation }) => generation.slot);
+    const legs = this.confirmed?.legs;
+    if (slots.length === 0) return [];
+    const found = await this.both(async (engine, point) => {
+      const shown = await engine.readBack().catch(() => undefined);
+      if (shown === undefined) return [`${point}: the engine cannot be read`];
+      const on = shown.interfaces;
+      const wanted =
+        legs === undefined || on === undefined ? [] : this.options.rooms.interfaces(legs, point);
       return [
-        ...(found.digest === this.expected.get(point)
+        ...(shown.digest === this.expected.get(point)
           ? []
           : [`${point}: rules differ from what was loaded`]),
-        ...(wrong ? [`${point}: slot ${found.slot} is in force`] : []),
-        ...bare.map((name) => `${point}: the engine is not on ${name}`),
+        ...(slots.includes(shown.slot) ? [] : [`${point}: slot ${shown.slot} is in force`]),
+        ...wanted
+          .filter((dev) => !on?.includes(dev))
+          .map((dev) => `${point}: the engine is not on ${dev}`),
       ];
     });
-    const all = [...lines, ...engines.flat()];
-    return all.map((what) => ({
-      what,
-      opens: !what.includes(": lacks ") || what.includes("guard"),
-    }));
+    return found.flat();
   }
 
   private async rememberRules(): Promise<void> {
@@ -603,6 +614,16 @@ export class Enforcement {
     work: (engine: Engine, point: Point) => Promise<Result>,
   ): Promise<readonly Result[]> {
     return Promise.all(POINTS.map((point) => work(this.options.rooms.engines[point], point)));
+  }
+
+  /** A turn that writes rules: never on top of what somebody else wrote, or that would be adopted. */
+  private changing<Result>(work: () => Promise<Result>): Promise<Result> {
+    return this.inTurn(async () => {
+      if ((await this.engineDrift()).length > 0) await this.restore();
+      const result = await work();
+      await this.rememberRules();
+      return result;
+    });
   }
 
   private inTurn<Result>(work: () => Promise<Result>): Promise<Result> {

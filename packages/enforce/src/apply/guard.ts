@@ -33,37 +33,43 @@ const CONFIRM_GRACE_MS = 15_000;
 const ATTEMPTS = 5;
 const ATTEMPT_PAUSE_MS = 1000;
 
-const names = { armed: "armed.json", confirming: "confirming.json", taken: "taking-back.json" };
+/** Where a change stands: the name of its one file. */
+type Stage = "armed" | "confirming" | "taking-back";
+const STAGES: readonly Stage[] = ["armed", "confirming", "taking-back"];
 
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint() / 1_000_000n);
 }
 
 export async function arm(stateDir: string, armed: Armed): Promise<void> {
-  await writeWhole(path.join(stateDir, names.armed), JSON.stringify(armed));
+  await writeWhole(fileOf(stateDir, "armed"), JSON.stringify(armed));
 }
 
 export async function disarm(stateDir: string): Promise<void> {
-  for (const name of Object.values(names)) await rm(path.join(stateDir, name), { force: true });
+  for (const stage of STAGES) await rm(fileOf(stateDir, stage), { force: true });
 }
 
 /** True for exactly one process. */
-export function claim(stateDir: string, to: "confirming" | "taken"): Promise<boolean> {
-  return move(stateDir, "armed", to);
-}
-
-async function move(
-  stateDir: string,
-  from: "armed" | "confirming",
-  to: "confirming" | "taken",
-): Promise<boolean> {
+export async function claim(stateDir: string, to: Stage, from: Stage = "armed"): Promise<boolean> {
   try {
-    await rename(path.join(stateDir, names[from]), path.join(stateDir, names[to]));
+    await rename(fileOf(stateDir, from), fileOf(stateDir, to));
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
     throw error;
   }
+}
+
+/** The change that is waiting, being confirmed or being taken back. */
+export async function armedChange(
+  stateDir: string,
+  stages: readonly Stage[] = STAGES,
+): Promise<Armed | undefined> {
+  for (const stage of stages) {
+    const text = await readIfThere(fileOf(stateDir, stage));
+    if (text !== undefined) return JSON.parse(text) as Armed;
+  }
+  return undefined;
 }
 
 /** The guard's whole life. `ready` is called once it stands; ends when the change was decided. */
@@ -72,29 +78,31 @@ export async function standGuard(
   rooms: RoomSet,
   ready: () => void,
 ): Promise<"confirmed" | "rolled-back"> {
-  const armed = await readArmed(stateDir, "armed");
+  const armed = await armedChange(stateDir, ["armed"]);
   if (armed === undefined) throw new SallyportError("not-armed", "there is no unconfirmed change");
   ready();
   for (;;) {
-    const now = monotonicMs();
-    const waiting = await readArmed(stateDir, "armed");
-    const confirming = await readArmed(stateDir, "confirming");
-    const mine = (waiting ?? confirming)?.generation === armed.generation;
-    if (!mine) return "confirmed";
-    if (waiting !== undefined && now >= armed.deadlineMs) {
-      if (await move(stateDir, "armed", "taken")) break;
-    } else if (waiting === undefined && now >= armed.deadlineMs + CONFIRM_GRACE_MS) {
-      const state = await State.load(stateDir);
-      if (state.confirmed?.number === armed.generation) {
-        await disarm(stateDir);
-        return "confirmed";
-      }
-      if (await move(stateDir, "confirming", "taken")) break;
+    const lateMs = monotonicMs() - armed.deadlineMs;
+    const waiting = await armedChange(stateDir, ["armed", "confirming"]);
+    if (waiting?.generation !== armed.generation) return "confirmed";
+    if (lateMs >= 0 && (await claim(stateDir, "taking-back"))) break;
+    if (lateMs >= CONFIRM_GRACE_MS && (await claim(stateDir, "taking-back", "confirming"))) {
+      const { confirmed } = await State.load(stateDir);
+      if (confirmed?.number !== armed.generation) break;
+      await disarm(stateDir);
+      return "confirmed";
     }
-    await sleep(Math.max(1, Math.min(LOOK_MS, armed.deadlineMs - now)));
+    await sleep(lateMs < 0 ? Math.min(LOOK_MS, -lateMs) : LOOK_MS);
   }
-  await persevere(() => takeBack(stateDir, armed, rooms));
-  return "rolled-back";
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await takeBack(stateDir, armed, rooms);
+      return "rolled-back";
+    } catch (error) {
+      if (attempt === ATTEMPTS) throw error;
+      await sleep(ATTEMPT_PAUSE_MS);
+    }
+  }
 }
 
 /** Puts the previous generation in force again and removes what the change added. Idempotent. */
@@ -102,14 +110,13 @@ export async function takeBack(stateDir: string, armed: Armed, rooms: RoomSet): 
   const state = await State.load(stateDir);
   const find = (number: number | null) => state.generations.find((g) => g.number === number);
   const [generation, previous] = [find(armed.generation), find(armed.previous)];
+  // After a reboot there is no room to put right: boot loads the confirmed generation anyway.
+  const standing = await standingRooms(rooms.instance);
   if (previous === undefined) {
     await rooms.down();
   } else {
-    // After a reboot there is no room to put right: boot loads the confirmed generation anyway.
-    const standing = await standingRooms(rooms.instance);
-    const back = { confirmed: armed.previousSlot };
-    const there = Object.values(rooms.engines).filter(({ point }) => standing.includes(point));
-    await Promise.all(there.map((engine) => engine.select(back)));
+    const engines = Object.values(rooms.engines).filter(({ point }) => standing.includes(point));
+    await Promise.all(engines.map((engine) => engine.select({ confirmed: armed.previousSlot })));
     if (generation !== undefined) {
       await rooms.settle(await state.legsOf(generation), await state.legsOf(previous));
     }
@@ -118,28 +125,6 @@ export async function takeBack(stateDir: string, armed: Armed, rooms: RoomSet): 
   await disarm(stateDir);
 }
 
-/** The change that is waiting, being confirmed or being taken back. */
-export async function armedChange(stateDir: string): Promise<Armed | undefined> {
-  return (
-    (await readArmed(stateDir, "armed")) ??
-    (await readArmed(stateDir, "confirming")) ??
-    (await readArmed(stateDir, "taken"))
-  );
-}
-
-async function readArmed(stateDir: string, name: keyof typeof names): Promise<Armed | undefined> {
-  const text = await readIfThere(path.join(stateDir, names[name]));
-  return text === undefined ? undefined : (JSON.parse(text) as Armed);
-}
-
-async function persevere(work: () => Promise<void>): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await work();
-      return;
-    } catch (error) {
-      if (attempt === ATTEMPTS) throw error;
-      await sleep(ATTEMPT_PAUSE_MS);
-    }
-  }
+function fileOf(stateDir: string, stage: Stage): string {
+  return path.join(stateDir, `${stage}.json`);
 }

@@ -3,7 +3,8 @@
  * A file is whole or absent: written beside, synced, renamed, and the directory synced.
  */
 import { createHash } from "node:crypto";
-import { open, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { canonicalJson, type Json, SallyportError } from "@sallyport/core";
 import type { Legs } from "@sallyport/policy/legs";
@@ -45,29 +46,17 @@ export class State {
     this.file = file;
   }
 
+  /** A generation that the guard marked as rolled back is so: two processes never write one file. */
   static async load(directory: string): Promise<State> {
     await mkdir(path.join(directory, "generations"), { recursive: true, mode: 0o700 });
     const text = await readIfThere(path.join(directory, "state.json"));
-    const empty: StateFile = {
-      format: 1,
-      nextId: 1,
-      nextGeneration: 1,
-      conduits: {},
-      usedApprovals: [],
-      islands: [],
-      generations: [],
-    };
-    const state = new State(directory, text === undefined ? empty : parse(text));
-    await state.seeRolledBack();
+    const state = new State(directory, text === undefined ? emptyFile() : parse(text));
+    state.file.generations = state.generations.map((generation) =>
+      generation.state === "pending" && existsSync(state.placeOf(generation.number, "rolled-back"))
+        ? { ...generation, state: "rolled-back" }
+        : generation,
+    );
     return state;
-  }
-
-  /** The guard process leaves a mark beside the generation; two processes never write one file. */
-  async seeRolledBack(): Promise<void> {
-    for (const { number, state } of this.generations) {
-      if (state === "pending" && (await exists(this.markOf(number))))
-        this.turn(number, "rolled-back");
-    }
   }
 
   get generations(): readonly Generation[] {
@@ -75,11 +64,11 @@ export class State {
   }
 
   get confirmed(): Generation | undefined {
-    return this.file.generations.findLast(({ state }) => state === "confirmed");
+    return this.generations.findLast(({ state }) => state === "confirmed");
   }
 
   get pending(): Generation | undefined {
-    return this.file.generations.findLast(({ state }) => state === "pending");
+    return this.generations.findLast(({ state }) => state === "pending");
   }
 
   get nextGeneration(): number {
@@ -94,47 +83,28 @@ export class State {
   async begin(
     legs: Legs,
     policy: Uint8Array,
-    approvals: readonly Json[],
-    place: { readonly slot: Slot; readonly now: number },
+    rest: Pick<Generation, "approvals" | "slot" | "appliedAt">,
   ): Promise<Generation> {
     const text = canonicalJson(legs as unknown as Json);
-    const generation: Generation = {
-      number: this.file.nextGeneration++,
-      digest: sha256(text),
-      policySha256: sha256(policy),
-      approvals,
-      state: "pending",
-      slot: place.slot,
-      appliedAt: place.now,
-    };
+    const number = this.file.nextGeneration++;
+    const hashes = { digest: sha256(text), policySha256: sha256(policy) };
+    const generation: Generation = { number, ...hashes, state: "pending", ...rest };
     for (const { key } of legs.conduits) this.file.conduits[key] ??= this.number();
-    const directory = this.directoryOf(generation.number);
-    await mkdir(directory, { mode: 0o700 });
-    await writeWhole(path.join(directory, "legs.json"), text);
-    await writeWhole(path.join(directory, "policy"), policy);
+    await mkdir(this.placeOf(number), { mode: 0o700 });
+    await writeWhole(this.placeOf(number, "legs.json"), text);
+    await writeWhole(this.placeOf(number, "policy"), policy);
     this.file.generations.push(generation);
     await this.save();
     return generation;
   }
 
-  async setState(number: number, state: "confirmed" | "rolled-back"): Promise<void> {
-    this.turn(number, state);
-    const old = this.file.generations.splice(0, this.file.generations.length - GENERATIONS_MAX);
-    const kept = this.confirmed;
-    if (kept === undefined || old.some((generation) => generation.number === kept.number)) {
-      this.file.generations.unshift(...old);
-    } else {
-      await Promise.all(
-        old.map(({ number: n }) => rm(this.directoryOf(n), { recursive: true, force: true })),
-      );
-    }
+  async change(number: number, change: Partial<Pick<Generation, "state" | "slot">>): Promise<void> {
+    const all = this.generations.map((g) => (g.number === number ? { ...g, ...change } : g));
+    const running = all.findLast(({ state }) => state === "confirmed");
+    const old = all.slice(0, -GENERATIONS_MAX).filter((g) => g.number !== running?.number);
+    this.file.generations = all.filter((generation) => !old.includes(generation));
     await this.save();
-  }
-
-  async setSlot(number: number, slot: Slot): Promise<void> {
-    const { generations } = this.file;
-    this.file.generations = generations.map((g) => (g.number === number ? { ...g, slot } : g));
-    await this.save();
+    for (const gone of old) await rm(this.placeOf(gone.number), { recursive: true, force: true });
   }
 
   async setIslands(zones: readonly string[]): Promise<void> {
@@ -167,18 +137,14 @@ export class State {
 
   /** The generation's legs, refused unless they are what was applied. */
   async legsOf(generation: Generation): Promise<Legs> {
-    const text = await readIfThere(path.join(this.directoryOf(generation.number), "legs.json"));
+    const text = await readIfThere(this.placeOf(generation.number, "legs.json"));
     if (text !== undefined && sha256(text) === generation.digest) return JSON.parse(text) as Legs;
     const message = `generation ${generation.number} on disk is not what was applied`;
     throw new SallyportError("state-damaged", message, { hint: "apply the policy file again" });
   }
 
-  policyOf(generation: Generation): Promise<Buffer> {
-    return readFile(path.join(this.directoryOf(generation.number), "policy"));
-  }
-
   async markRolledBack(number: number): Promise<void> {
-    await writeWhole(this.markOf(number), "");
+    await writeWhole(this.placeOf(number, "rolled-back"), "");
   }
 
   private number(): number {
@@ -186,54 +152,42 @@ export class State {
     return this.file.nextId++;
   }
 
-  private turn(number: number, state: Generation["state"]): void {
-    const { generations } = this.file;
-    const index = generations.findIndex((generation) => generation.number === number);
-    const found = generations[index];
-    if (found !== undefined) generations[index] = { ...found, state };
-  }
-
   private save(): Promise<void> {
     return writeWhole(path.join(this.directory, "state.json"), JSON.stringify(this.file));
   }
 
-  private directoryOf(number: number): string {
-    return path.join(this.directory, "generations", String(number));
-  }
-
-  private markOf(number: number): string {
-    return path.join(this.directoryOf(number), "rolled-back");
+  private placeOf(number: number, name = ""): string {
+    return path.join(this.directory, "generations", String(number), name);
   }
 }
 
+function emptyFile(): StateFile {
+  const lists = { usedApprovals: [], islands: [], generations: [] };
+  return { format: 1, nextId: 1, nextGeneration: 1, conduits: {}, ...lists };
+}
+
 function parse(text: string): StateFile {
-  let file: { format?: unknown } = {};
   try {
-    file = JSON.parse(text) as { format?: unknown };
+    const file = JSON.parse(text) as { format?: unknown };
+    if (file.format === 1) return file as StateFile;
   } catch (cause) {
     throw new SallyportError("state-damaged", "state.json is not JSON", { cause });
   }
-  if (file.format === 1) return file as StateFile;
   throw new SallyportError("state-damaged", "state.json has a format that this version can't read");
 }
 
 /** After this returns the file survives a power cut, whole. */
 export async function writeWhole(file: string, content: string | Uint8Array): Promise<void> {
-  const beside = `${file}.new`;
-  const handle = await open(beside, "w", 0o600);
+  const handle = await open(`${file}.new`, "w", 0o600);
   try {
     await handle.writeFile(content);
     await handle.datasync();
   } finally {
     await handle.close();
   }
-  await rename(beside, file);
+  await rename(`${file}.new`, file);
   const directory = await open(path.dirname(file), "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
+  await directory.sync().finally(() => directory.close());
 }
 
 export async function readIfThere(file: string): Promise<string | undefined> {
@@ -243,13 +197,6 @@ export async function readIfThere(file: string): Promise<string | undefined> {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
-}
-
-async function exists(file: string): Promise<boolean> {
-  return stat(file).then(
-    () => true,
-    () => false,
-  );
 }
 
 function sha256(content: string | Uint8Array): string {

@@ -75,7 +75,7 @@ export class TranslatedEngine implements Engine {
     const timed =
       pending === undefined
         ? ""
-        : `add element ${TABLE} pending { 0 timeout ${Math.ceil(pending.forMs)}ms : goto slot_${pending.slot} }`;
+        : `add element ${TABLE} pending { 0 timeout ${Math.ceil(pending.forMs / 1000)}s : goto slot_${pending.slot} }`;
     await this.nft(`flush map ${TABLE} pending
       flush chain ${TABLE} confirmed
       add rule ${TABLE} confirmed goto slot_${confirmed}

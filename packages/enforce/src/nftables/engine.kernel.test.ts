@@ -72,22 +72,6 @@ except (TimeoutError, socket.timeout): print("timeout", flush=True)
 except OSError as error: print(error.__class__.__name__, flush=True)
 `;
 
-class TestEngine extends NftablesEngine {
-  readonly netns: string;
-  constructor(
-    options: { readonly point: "outer" | "inner"; readonly netns: string },
-    netns: string,
-  ) {
-    super(options);
-    this.netns = netns;
-  }
-  override async install(legs: Legs): Promise<void> {
-    await super.install(legs);
-    const pairs = Object.entries(this.sysctls(legs)).map(([key, value]) => `${key}=${value}`);
-    await run("sysctl", ["-q", "-w", ...pairs], { netns: this.netns });
-  }
-}
-
 /** The small plant; its outer room is judged by this engine, a gate answers behind it. */
 class Plant implements AsyncDisposable {
   readonly site: TestSite;
@@ -107,7 +91,7 @@ class Plant implements AsyncDisposable {
     await site.addHost("a", "cella0", "10.41.0.10/24", "10.41.0.1");
     await site.addHost("b", "cellb0", "10.42.0.10/24", "10.42.0.1");
     const [outer, inner] = (["outer", "inner"] as const).map(
-      (point) => new TestEngine({ point, netns: site.room(point) }, site.room(point)),
+      (point) => new NftablesEngine({ point, netns: site.room(point) }),
     );
     assert.ok(outer !== undefined && inner !== undefined);
     const legs = smallPlant([GATED, VISIT]);

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { spawn } from "node:child_process";
-import type { Legs } from "@sallyport/policy/legs";
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Conduit, Legs, Listener, SessionTerms } from "@sallyport/policy/legs";
 import { ipBatch } from "../rooms/instance.ts";
 import { PlainEngine } from "../rooms/plain-engine.test-kit.ts";
 import { RoomSet } from "../rooms/room-set.ts";
@@ -264,6 +264,101 @@ test("drift that could open is found and undone", { skip }, async () => {
   assert.deepEqual(await enforcement.drift(), []);
 });
 
+test("a change does not adopt a rule that somebody slipped in before it", { skip }, async () => {
+  await using scope = await plantScope();
+  const { site, open, engines } = scope.plant;
+  const enforcement = await open();
+  const legs = smallPlant([pingBtoA]);
+  const { generation } = await enforcement.apply(request(legs), { confirmWithinSeconds: 60 });
+  await enforcement.confirm(generation);
+  const { digest } = await engines.inner.readBack();
+  const rule = ["add", "rule", "ip", "plain", "entry", "meta", "mark", "set", "0x5a000001"];
+  await run("nft", rule, { netns: site.room("inner") });
+  await enforcement.setIsland("cell-a", true);
+  // The tests' engine can't take the rule out again, but it must go on being found.
+  assert.notEqual((await engines.inner.readBack()).digest, digest);
+});
+
+test("a window opens when its time comes, and shuts while the clock can't be trusted", {
+  skip,
+}, async () => {
+  await using scope = await plantScope();
+  const { site, open, clock } = scope.plant;
+  // 22 November 2026 is a Sunday; the tests' clock starts at 12:00 UTC.
+  const window = { days: [0], fromMinute: 13 * 60, toMinute: 14 * 60, timezone: "UTC" };
+  const legs = smallPlant([{ ...pingBtoA, windows: [window] }]);
+  const enforcement = await open();
+  const { generation } = await enforcement.apply(request(legs), { confirmWithinSeconds: 60 });
+  await enforcement.confirm(generation);
+  const opens = Date.UTC(2026, 10, 22, 13, 0);
+  assert.equal(await enforcement.reschedule(), opens);
+  assert.equal(await site.pings("b", "10.41.0.10"), false);
+  clock.now = opens;
+  assert.equal(await enforcement.reschedule(), Date.UTC(2026, 10, 22, 14, 0));
+  assert.equal(await site.pings("b", "10.41.0.10"), true);
+  await enforcement.trustTime(false);
+  assert.equal(await site.pings("b", "10.41.0.10"), false);
+  await enforcement.trustTime(true);
+  assert.equal(await site.pings("b", "10.41.0.10"), true);
+  clock.now = Date.UTC(2026, 10, 22, 14, 0);
+  await enforcement.reschedule();
+  assert.equal(await site.pings("b", "10.41.0.10"), false);
+});
+
+test("a grant opens one asset for one device, for its time, in as many slots as there are", {
+  skip,
+}, async () => {
+  await using scope = await plantScope();
+  const { site, open, clock } = scope.plant;
+  const enforcement = await open();
+  const { generation } = await enforcement.apply(request(smallPlant([serviceOfA()])), {
+    confirmWithinSeconds: 60,
+  });
+  await enforcement.confirm(generation);
+  const listener = await listen(site, "gate", "10.30.0.10", 5020);
+  try {
+    // Dialled at the gate itself: the tests' engine has no translation outside.
+    const dial = async (): Promise<boolean> =>
+      (await site.on("it", "nc", "-z", "-w", "1", "10.30.0.10", "5020")).exitCode === 0;
+    const wanted = {
+      conduit: "service-a",
+      person: "tech",
+      reason: "test",
+      asset: "plc",
+      seconds: 3,
+    };
+    const source = ip("10.10.0.10");
+    assert.equal(await dial(), false);
+    await assert.rejects(enforcement.addGrant({ ...wanted, id: "g-0", source, person: "x" }), {
+      code: "grant-refused",
+    });
+    await assert.rejects(enforcement.addGrant({ ...wanted, id: "g-0", source, seconds: 61 }), {
+      code: "grant-refused",
+    });
+    const grant = await enforcement.addGrant({ ...wanted, id: "g-1", source });
+    assert.deepEqual([grant.slot, grant.notAfter - grant.notBefore], [1, 3000]);
+    assert.equal(await dial(), true);
+    await assert.rejects(enforcement.addGrant({ ...wanted, id: "g-2", source }), {
+      code: "grant-refused",
+    });
+    // Its end is in the kernel: nothing is told to close it.
+    assert.equal(await until(async () => !(await dial())), true);
+
+    clock.now += 3000;
+    await enforcement.addGrant({ ...wanted, id: "g-3", source });
+    assert.equal(await dial(), true);
+    await enforcement.revokeGrant("g-3");
+    assert.equal(await dial(), false);
+    await assert.rejects(enforcement.revokeGrant("g-3"), { code: "no-such-grant" });
+    await enforcement.trustTime(false);
+    await assert.rejects(enforcement.addGrant({ ...wanted, id: "g-4", source }), {
+      code: "time-untrusted",
+    });
+  } finally {
+    listener.kill("SIGKILL");
+  }
+});
+
 function wideOpen() {
   return conduit("it-pings-gate", [leg("outer", "10.10.0.10", "10.30.0.10", "icmp")], {
     fromZones: ["enterprise"],
@@ -297,4 +392,52 @@ async function plantScope(): Promise<
 > {
   const made = await plant();
   return { plant: made, [Symbol.asyncDispose]: () => made.site[Symbol.asyncDispose]() };
+}
+
+/** A session conduit from IT to the gate, which dials the PLC of cell-a. */
+function serviceOfA(): Conduit {
+  const listener: Listener = {
+    room: "gate",
+    listenAddress: ip("10.30.0.10"),
+    listenPort: 5020,
+    slot: 1,
+    asset: "plc",
+    l7: { protocol: "tcp" },
+    egressAddress: ip("10.31.0.11"),
+    targetAddress: ip("10.30.0.10"),
+    targetPort: 5020,
+    connections: { max: 4, idleSeconds: 60, connectSeconds: 5 },
+  };
+  const session: SessionTerms = {
+    people: ["tech"],
+    maxSeconds: 60,
+    approvals: 1,
+    attended: false,
+    localEnable: false,
+    device: "any",
+    record: false,
+    mode: "read-only",
+    slots: 1,
+  };
+  return conduit("service-a", [leg("outer", "10.10.0.10", "10.30.0.10", "tcp", 5020)], {
+    via: "session",
+    fromZones: ["enterprise"],
+    toZones: ["dmz/gate"],
+    session,
+    listeners: [listener],
+  });
+}
+
+async function listen(
+  site: TestSite,
+  room: string,
+  address: string,
+  port: number,
+): Promise<ChildProcess> {
+  const code = `import socket; s = socket.create_server(("${address}", ${port})); print("up", flush=True)
+while True: s.accept()`;
+  const args = [`--net=/run/netns/${site.room(room)}`, "/usr/bin/python3", "-c", code];
+  const child = spawn("nsenter", args, { stdio: ["ignore", "pipe", "inherit"] });
+  await new Promise((resolve) => child.stdout.once("data", resolve).once("end", resolve));
+  return child;
 }

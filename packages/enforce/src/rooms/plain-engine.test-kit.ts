@@ -108,10 +108,12 @@ export class PlainEngine implements Engine {
 
   async addGrant(lowering: Lowering, { grant, entry }: GrantRow): Promise<void> {
     const { legs, slot } = lowering;
-    const from = this.point === "outer" ? grant.source : egressOf(legs, grant);
-    const rule = `ip saddr ${formatIpv4(from)} ip daddr ${formatIpv4(grant.target)} tcp dport ${grant.port}`;
+    const from = formatIpv4(this.point === "outer" ? grant.source : egressOf(legs, grant));
+    const to = formatIpv4(grant.target);
     const live = `meta mark set ${entry.id} meta mark @live meta mark set ${MARKS.pass} accept`;
-    await this.nft(`insert rule ip plain slot${slot} ${rule} ${live}`);
+    await this.nft(`
+      insert rule ip plain slot${slot} ip saddr ${from} ip daddr ${to} tcp dport ${grant.port} ${live}
+      insert rule ip plain slot${slot} ip saddr ${to} ip daddr ${from} tcp sport ${grant.port} ${live}`);
     await this.setLive(lowering, [entry]);
   }
 

@@ -1,5 +1,5 @@
 /** Legs → what each room shall have, as lines for `ip`, compared line by line when a policy changes. */
-import { formatCidr, formatIpv4, type Ipv4, SallyportError } from "@sallyport/core";
+import { formatCidr, formatIpv4, type Ipv4, prefixInterval, SallyportError } from "@sallyport/core";
 import type { Attachment, Legs, Link, Point } from "@sallyport/policy/legs";
 import { componentGuard, engineGuard, hostOrCidr, inspectTable, routesTo } from "./guard.ts";
 
@@ -94,7 +94,11 @@ function attach(room: Draft, { nic, interface: dev, vlan, ...attachment }: Attac
   if (attachment.mode === "tap") return;
   room.routed.add(dev);
   for (const address of attachment.addresses) {
+    const own = formatIpv4(address.address);
+    const network = hostOrCidr({ ...address, address: prefixInterval(address).first });
     room.lines.push(`addr replace ${formatCidr(address)} dev ${dev}`);
+    // The kernel makes this route with the address; as a line of ours a stranger's in its place shows.
+    room.lines.push(`route replace ${network} dev ${dev} src ${own} table main`);
   }
   for (const { network, length, via } of attachment.routes) {
     const destination = hostOrCidr({ address: network, length });

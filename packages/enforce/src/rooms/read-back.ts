@@ -2,18 +2,21 @@
 import { run } from "../apply/run.ts";
 import type { RoomPlan } from "./plan.ts";
 
-/** Attempts to cross a component's room, counted by its kernel. */
+/**
+ * Packets that only a room's routing had to say something about, counted by its kernel: in a component's
+ * room attempts to cross it, in an engine's room what came past an engine that is not there any more.
+ */
 export interface Tripwire {
   readonly room: string;
-  /** Packets for somebody else that arrived while forwarding was off. */
+  /** Packets for somebody else that arrived where forwarding is off. */
   readonly inAddrErrors: number;
-  /** Packets for somebody else that the guard refused although forwarding was on. */
+  /** Packets for somebody else that the guard refused although forwarding is on. */
   readonly inNoRoutes: number;
-  /** Packets forwarded: anything above 0 is a breach of P1. */
+  /** Packets that a component's room forwarded: anything above 0 is a breach of P1. */
   readonly forwDatagrams: number;
 }
 
-export async function tripwire(room: string, netns: string): Promise<Tripwire> {
+export async function tripwire(room: string, netns: string, routes: boolean): Promise<Tripwire> {
   const text = await run("cat", ["/proc/net/snmp", "/proc/net/netstat"], { netns });
   // Two lines a group: names, then values.
   const count = (group: string, name: string): number => {
@@ -25,7 +28,7 @@ export async function tripwire(room: string, netns: string): Promise<Tripwire> {
     room,
     inAddrErrors: count("Ip", "InAddrErrors"),
     inNoRoutes: count("IpExt", "InNoRoutes"),
-    forwDatagrams: count("Ip", "ForwDatagrams"),
+    forwDatagrams: routes ? 0 : count("Ip", "ForwDatagrams"),
   };
 }
 
@@ -64,7 +67,6 @@ interface ShownRoute {
   readonly dev?: string;
   readonly prefsrc?: string;
   readonly table?: string;
-  readonly protocol?: string;
   readonly flags: readonly string[];
 }
 
@@ -79,10 +81,8 @@ export async function checkLinks(netns: string, room: RoomPlan): Promise<string[
     ...links.flatMap(({ ifname, addr_info }) =>
       addr_info.map(({ local, prefixlen }) => `addr replace ${local}/${prefixlen} dev ${ifname}`),
     ),
-    // The kernel's own: the local table, and connected routes, which follow from the addresses.
-    ...routes
-      .filter(({ table, protocol }) => table !== "local" && protocol !== "kernel")
-      .map(routeLine),
+    // The local table is the kernel's own: it follows from the addresses.
+    ...routes.filter(({ table }) => table !== "local").map(routeLine),
   ];
   // The loopback's own address comes with setting it up.
   const lines = room.lines.filter((line) => !line.startsWith("neigh "));

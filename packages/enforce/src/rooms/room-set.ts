@@ -100,7 +100,7 @@ export class RoomSet {
     return found.flat();
   }
 
-  /** Settings, guard and engines said again: what differs there is undone, a strange NIC stays. */
+  /** Settings, guard, routes and engines said again: what differs is undone, a strange NIC stays. */
   async repair(legs: Legs): Promise<void> {
     await Promise.all(
       this.plan(legs).rooms.map(async (room) => {
@@ -116,7 +116,11 @@ export class RoomSet {
             .filter((line) => line.startsWith("-"))
             .map((line) => addRule(line.slice(1)).replace(" add ", " del ")),
         ]);
-        await ipBatch(netns, [...room.blocks, ...configLines(room)], true);
+        const strange = (await checkLinks(netns, room)).flatMap((line) => {
+          const [, kind, rest] = /^has (addr|route) replace (.*)$/.exec(line) ?? [];
+          return kind === undefined ? [] : [`${kind} del ${rest}`];
+        });
+        await ipBatch(netns, [...strange, ...room.blocks, ...configLines(room)], true);
         if (room.point === undefined) return;
         await this.engines[room.point].install(legs);
         await this.engines[room.point].attach([...room.interfaces]);
@@ -125,7 +129,11 @@ export class RoomSet {
   }
 
   tripwire(legs: Legs): Promise<Tripwire[]> {
-    return Promise.all(legs.rooms.map(({ name }) => tripwire(name, netnsOf(this.instance, name))));
+    const components = legs.rooms.map(({ name }) =>
+      tripwire(name, netnsOf(this.instance, name), false),
+    );
+    const engines = POINTS.map((point) => tripwire(point, netnsOf(this.instance, point), true));
+    return Promise.all([...components, ...engines]);
   }
 
   /** Interfaces that the engine of this room must stand on. */

@@ -16,6 +16,9 @@ import type { RoomsStand } from "./supervisor-messages.ts";
 
 /** Drift is sought this often; what could open is reloaded at once. */
 const DRIFT_EVERY_MS = 5000;
+/** The group that nftables logs refusals to, and where the eBPF program sends samples of its own. */
+const NFLOG = "nflog:5";
+const SAMPLES = "tap0";
 /** Above this the oldest names are forgotten: twice the most conduits a policy can have. */
 const NAMES_MAX = 40_000;
 
@@ -58,7 +61,11 @@ export class EnforcerService {
       case "counters":
         return json(await enforcement.counters());
       case "running":
-        return json({ legs: enforcement.legs(), ...enforcement.status() });
+        return json({
+          legs: enforcement.legs(),
+          grants: enforcement.listGrants(),
+          ...enforcement.status(),
+        });
       case "plan":
         return json(await this.#plan(request.files));
       case "apply":
@@ -245,7 +252,10 @@ export class EnforcerService {
       type: "rooms",
       generation: enforcement.status().confirmed?.number ?? 0,
       outer: netns("outer"),
-      tap: netns("tap"),
+      inner:
+        enforcement.degraded().length > 0
+          ? { netns: netns("inner"), device: NFLOG }
+          : { netns: netns("tap"), device: SAMPLES },
       gates: gatesOf(legs, netns),
       names: {
         generation: enforcement.status().confirmed?.number ?? 0,

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { formatDiagnostic, type Ipv4, parseIpv4, SallyportError } from "@sallyport/core";
 import { authorizeModbus, type ModbusQuestion } from "@sallyport/gate";
 import {
+  type Circumstances,
   compilePolicy,
   type Diff,
   diff as diffOf,
@@ -11,6 +12,7 @@ import {
   formatMatrix,
   formatOpenAt,
   formatPolicy,
+  type Grant,
   type L7Verdict,
   type Legs,
   matrix as matrixOf,
@@ -19,12 +21,17 @@ import {
   policyJsonSchema,
 } from "@sallyport/policy";
 import { type Command, EXIT, type Invocation } from "./command.ts";
-import { ask, fields } from "./enforcer-client.ts";
+import { ask, fields, listOf, word } from "./enforcer-client.ts";
 import { readPolicy } from "./policy-files.ts";
 
 interface Compiled {
   readonly legs: Legs;
   readonly names: ReadonlyMap<Ipv4, string>;
+}
+
+/** A policy, and what is true beside it where it is the running one. */
+interface Asked extends Compiled {
+  readonly circumstances: Circumstances;
 }
 
 /** Compiles what a person names; every mistake is printed where it is. */
@@ -55,17 +62,24 @@ function namesOf(legs: Legs): ReadonlyMap<Ipv4, string> {
   );
 }
 
-/** The policy that is named, or the one that runs. */
-async function legsOf(invocation: Invocation): Promise<Compiled> {
+/** The policy that is named, or the one that runs: with its grants, its islands and its clock. */
+async function legsOf(invocation: Invocation): Promise<Asked> {
   const file = invocation.text("policy");
-  if (file !== undefined) return compiled(invocation, file);
-  const legs = fields(await ask(invocation.instance, { type: "running" }))["legs"];
+  if (file !== undefined) return { ...compiled(invocation, file), circumstances: {} };
+  const running = fields(await ask(invocation.instance, { type: "running" }));
+  const { legs } = running;
   if (legs === undefined || legs === null) {
     throw new SallyportError("no-policy-in-force", "no policy is in force", {
       hint: "name one: --policy FILE",
     });
   }
-  return { legs: legs as unknown as Legs, names: namesOf(legs as unknown as Legs) };
+  const circumstances = {
+    grants: listOf(running["grants"]) as unknown as readonly Grant[],
+    islanded: new Set(listOf(running["islands"]).map(word)),
+    timeTrusted: running["timeTrusted"] !== false,
+  };
+  const names = namesOf(legs as unknown as Legs);
+  return { legs: legs as unknown as Legs, names, circumstances };
 }
 
 const POLICY_FLAG = {
@@ -144,10 +158,10 @@ export const matrix: Command = {
   help: "Who can reach what, and who answers. With --at also what will be open then.",
   flags: { ...POLICY_FLAG, ...AT_FLAG, csv: { type: "boolean", help: "as CSV" } },
   async run(invocation) {
-    const { legs, names } = await legsOf(invocation);
+    const { legs, names, circumstances } = await legsOf(invocation);
     const at = timeOf(invocation);
-    const found = matrixOf(legs, at, { names });
-    const open = openAt(legs, at);
+    const found = matrixOf(legs, at, { ...circumstances, names });
+    const open = openAt(legs, at, circumstances);
     const text = invocation.flag("csv")
       ? matrixCsv(legs, found, names)
       : invocation.text("at") === undefined
@@ -196,7 +210,7 @@ export const explain: Command = {
     ...AT_FLAG,
   },
   async run(invocation) {
-    const { legs, names } = await legsOf(invocation);
+    const { legs, names, circumstances } = await legsOf(invocation);
     const endpoints = {
       from: endpoint(invocation, "from", names),
       to: endpoint(invocation, "to", names),
@@ -212,7 +226,11 @@ export const explain: Command = {
         ...(fromInterface === undefined ? {} : { fromInterface }),
         ...(request === undefined ? {} : { l7: request }),
       },
-      { names, authorize: (limits, asked) => judge(limits, asked as ModbusQuestion) },
+      {
+        ...circumstances,
+        names,
+        authorize: (limits, asked) => judge(limits, asked as ModbusQuestion),
+      },
     );
     invocation.result(answer, formatExplanation(answer));
     return answer.verdict === "allow" ? EXIT.ok : EXIT.denied;

@@ -42,7 +42,7 @@ export async function buildSite(options: SiteOptions): Promise<Site> {
   const product = new Product(instance, options.mode);
   const destroy = async (): Promise<void> => {
     try {
-      await stopGateway(instance);
+      await stopGateway(instance, `/run/netns/${plant.box}`);
     } finally {
       await plant.destroy();
       fs.rmSync(instance.stateDir, { recursive: true, force: true });

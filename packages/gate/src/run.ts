@@ -19,17 +19,8 @@ export type GateStatus =
   | { readonly type: "events-dropped"; readonly count: number }
   | { readonly type: "ended" };
 
-const systemClock: Clock = {
-  wallMs: () => Date.now(),
-  nowMs: () => performance.now(),
-};
-
 /** Resolves when the input has ended, or after a drain, and every connection is over. */
-export async function runGate(
-  input: Readable,
-  output: Writable,
-  clock: Clock = systemClock,
-): Promise<void> {
+export async function runGate(input: Readable, output: Writable, clock: Clock): Promise<void> {
   let dropped = 0;
   const print = (line: GateEvent | GateStatus): void => {
     if (output.writableLength > OUTPUT_MAX_BYTES) {

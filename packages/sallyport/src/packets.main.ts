@@ -41,8 +41,9 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   for (const refused of waiting) tell(refused);
 });
 process.stdin.on("end", () => process.exit(0));
-follow(3, fromNflog);
-follow(4, fromSample);
+const isSampled = !(process.argv[3] ?? "").startsWith("nflog:");
+follow(3, (atMs, bytes) => fromNflog("outer", atMs, bytes));
+follow(4, isSampled ? fromSample : (atMs, bytes) => fromNflog("inner", atMs, bytes));
 
 function follow(
   descriptor: number,
@@ -65,7 +66,7 @@ function follow(
   stream.on("close", () => process.exit(1));
 }
 
-function fromNflog(atMs: number, bytes: Uint8Array): Refused | undefined {
+function fromNflog(point: Point, atMs: number, bytes: Uint8Array): Refused | undefined {
   const packet = readNflog(bytes);
   const match = PREFIX.exec(packet?.prefix ?? "");
   if (packet === undefined || match === null) return undefined;
@@ -74,7 +75,7 @@ function fromNflog(atMs: number, bytes: Uint8Array): Refused | undefined {
   frame.set(packet.payload, ETHERNET_HEADER.length);
   return {
     atMs,
-    point: "outer",
+    point,
     reason: match[3] as Reason,
     generation: Number(match[1]),
     id: match[2] === "@" ? packet.mark : 0,

@@ -12,7 +12,10 @@ export interface Status {
   readonly conduits: readonly ConduitStatus[];
   readonly grants: readonly GrantStatus[];
   readonly denials: readonly DenialStatus[];
-  /** Packets that tried to cross a DMZ room by themselves. Anything but 0 deserves a look. */
+  /**
+   * Packets that only a room's routes were left to stop: in `outer` and `inner` past an engine that is
+   * gone, in a DMZ room on their way across it. Anything but 0 deserves a look.
+   */
   readonly tripwire: readonly { readonly room: string; readonly packets: number }[];
 }
 

@@ -8,7 +8,8 @@ export interface RoomsStand {
   readonly generation: number;
   /** Paths of network namespaces. */
   readonly outer: string;
-  readonly tap: string;
+  /** Where refusals of the inner engine come out: samples in `tap`, or the log of `inner` itself. */
+  readonly inner: { readonly netns: string; readonly device: string };
   readonly gates: readonly {
     readonly room: string;
     readonly netns: string;

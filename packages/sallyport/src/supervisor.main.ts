@@ -11,8 +11,6 @@ import { eventsDir, type Instance, instanceNamed } from "./instance.ts";
 import type { RoomsStand } from "./supervisor-messages.ts";
 import { Worker } from "./worker.ts";
 
-/** The NFLOG group that the outer rules send refused packets to. */
-const NFLOG_GROUPS = "nflog:5";
 /** A worker's event file is cut to nothing above this: newer events matter more than a full disk. */
 const OUTPUT_MAX_BYTES = 32 * 1024 * 1024;
 const OUTPUT_CHECK_MS = 10_000;
@@ -149,7 +147,7 @@ function startWatch(stand: RoomsStand): Worker {
       name: "watch",
       command: [
         ...["setpriv", "--pdeathsig=KILL", "--", node, ...flags, main("watch")],
-        ...[stand.outer, stand.tap, NFLOG_GROUPS, directory, String(uid ?? "")],
+        ...[stand.outer, stand.inner.netns, stand.inner.device, directory, String(uid ?? "")],
       ],
       outputFile: path.join(eventsDir(instance), "watch.ndjson"),
     },

@@ -6,9 +6,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import path from "node:path";
 import { caged } from "./cage.ts";
 
-const [outer = "", tap = "", nflog = "", directory = "", uid = ""] = process.argv.slice(2);
-/** The interface of the tap room that the eBPF program's samples come out of. */
-const TAP_INTERFACE = "tap0";
+const [outer = "", inner = "", innerDevice = "", directory = "", uid = ""] = process.argv.slice(2);
+/** The group that the outer rules log refusals to. */
+const NFLOG = "nflog:5";
 
 /** `-Z` gives up root once the socket is open; in a user namespace there is nothing to give up. */
 function capture(netns: string, device: string): ChildProcess {
@@ -23,12 +23,13 @@ function capture(netns: string, device: string): ChildProcess {
   );
 }
 
-const captures = [capture(outer, nflog), capture(tap, TAP_INTERFACE)];
+const captures = [capture(outer, NFLOG), capture(inner, innerDevice)];
 const [file = "", ...args] = caged(uid === "" ? {} : { uid: Number(uid) }, [
   process.execPath,
   "--disable-sigusr1",
   path.join(import.meta.dirname, "packets.main.ts"),
   directory,
+  innerDevice,
 ]);
 const reader = spawn(file, args, {
   stdio: ["inherit", "inherit", "inherit", ...captures.map((child) => child.stdout)],

@@ -7,6 +7,13 @@ const RESTART_MAX_MS = 10_000;
 /** A process that ran this long had started well: its next restart is quick again. */
 const HEALTHY_MS = 30_000;
 
+/** All that a worker gets to know of where it was started. */
+const ENVIRONMENT = {
+  PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
+  NODE_NO_WARNINGS: "1",
+  SALLYPORT_ROOT: process.env["SALLYPORT_ROOT"] ?? "",
+};
+
 export interface WorkerSpec {
   readonly name: string;
   readonly command: readonly string[];
@@ -60,7 +67,7 @@ export class Worker {
     const startedAt = Date.now();
     const child = spawn(file, args, {
       cwd: "/",
-      env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", NODE_NO_WARNINGS: "1" },
+      env: ENVIRONMENT,
       stdio: ["pipe", output ?? "ignore", "pipe", ...(this.spec.descriptors ?? [])],
     });
     if (output !== undefined) fs.closeSync(output);
@@ -81,7 +88,7 @@ export class Worker {
         process: this.spec.name,
         status,
         signal,
-        complaint: complaint.trim().split("\n").at(-1) ?? "",
+        complaint: sentenceOf(complaint),
         restartMs: this.#delayMs,
       });
       this.#timer = setTimeout(() => this.#start(), this.#delayMs);
@@ -90,4 +97,10 @@ export class Worker {
     this.#events.append(startedAt, "process-started", { process: this.spec.name, pid: child.pid });
     this.#onStart(child);
   }
+}
+
+/** Of what a process said at its end the line that says why. */
+function sentenceOf(complaint: string): string {
+  const lines = complaint.trim().split("\n");
+  return lines.find((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1) ?? "";
 }

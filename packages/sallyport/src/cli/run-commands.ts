@@ -3,9 +3,11 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SallyportError } from "@sallyport/core";
+import { openEnforcement } from "@sallyport/enforce";
 import { starterPolicy } from "@sallyport/policy";
 import { runDoctor } from "../doctor.ts";
-import { type Instance, instanceNamed } from "../instance.ts";
+import { EventReader } from "../event-reader.ts";
+import { eventsDir, type Instance, instanceNamed } from "../instance.ts";
 import { type Command, EXIT, type Invocation } from "./command.ts";
 import { completion } from "./dispatch.ts";
 import { ask } from "./enforcer-client.ts";
@@ -13,7 +15,7 @@ import { statusText } from "./status-text.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../../../..");
 /** A boot with 10,000 conduits on a slow disk stays well below. */
-const UP_MAX_MS = 60_000;
+const UP_MAX_MS = 30_000;
 const UP_POLL_MS = 50;
 
 export const up: Command = {
@@ -79,9 +81,25 @@ export async function startSupervisor(
       return;
     } catch (error) {
       const waiting = error instanceof SallyportError && error.code === "not-running";
-      if (!waiting || child.exitCode !== null || Date.now() - started > UP_MAX_MS) throw error;
+      if (!waiting) throw error;
+      if (child.exitCode === null && Date.now() - started < UP_MAX_MS) continue;
+      throw new SallyportError("gateway-not-started", whyNotStarted(instance), {
+        cause: error,
+        hint: "sallyport doctor",
+      });
     }
   }
+}
+
+/** What the supervisor, or a process that it started, said last. */
+function whyNotStarted(instance: Instance): string {
+  const log = fs.readFileSync(path.join(instance.stateDir, "supervisor.log"), "utf8");
+  const ended = new EventReader(eventsDir(instance))
+    .poll()
+    .filter((event) => event.type === "process-ended" && event["process"] === "enforcer");
+  const complaint = ended.at(-1)?.["complaint"];
+  const said = typeof complaint === "string" && complaint !== "" ? complaint : log.trim();
+  return `the gateway did not start: ${said.split("\n").at(-1) ?? "no reason was given"}`;
 }
 
 /** The pid of a live supervisor of this instance, by its pid file and what /proc says it runs. */
@@ -112,22 +130,33 @@ export const down: Command = {
 };
 
 /** Idempotent: also removes what a killed gateway left behind. */
-export async function stopGateway(instance: Instance): Promise<void> {
-  const pid = supervisorPid(instance);
-  if (pid === undefined) {
-    // The enforcer's own way down needs its processes: start them, ask, and stop them again.
-    if (!fs.existsSync(instance.runDir)) return;
-    await startSupervisor(instance, {
-      hostNetns: `/proc/${process.pid}/ns/net`,
-      foreground: false,
-    });
+export async function stopGateway(
+  instance: Instance,
+  hostNetns: string = `/proc/${process.pid}/ns/net`,
+): Promise<void> {
+  if (!fs.existsSync(instance.runDir)) return;
+  let isDown = true;
+  try {
+    await ask(instance.name, { type: "down" });
+  } catch {
+    isDown = false;
   }
-  await ask(instance.name, { type: "down" });
-  const running = supervisorPid(instance);
-  if (running !== undefined) {
-    process.kill(running, "SIGTERM");
-    for (let tries = 0; tries < 100 && supervisorPid(instance) !== undefined; tries++)
+  const pid = supervisorPid(instance);
+  if (pid !== undefined) {
+    process.kill(pid, "SIGTERM");
+    for (
+      let tries = 0;
+      tries < UP_MAX_MS / UP_POLL_MS && supervisorPid(instance) !== undefined;
+      tries++
+    ) {
       await sleep(UP_POLL_MS);
+    }
+  }
+  if (!isDown) {
+    // Nobody is there to ask any more: what was left is removed by the enforcer's own code, here.
+    const place = { instance, hostNetns, oneEngine: process.getuid?.() !== 0 };
+    const enforcement = await openEnforcement(place, { clock: Date.now, guardCommand: [] });
+    await enforcement.down();
   }
   spawnSync("umount", ["-q", "-l", path.join(instance.runDir, "code")]);
   fs.rmSync(instance.runDir, { recursive: true, force: true });

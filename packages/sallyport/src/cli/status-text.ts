@@ -84,9 +84,10 @@ function alarms(status: Status): string[] {
   const crossing = status.tripwire.filter(({ packets }) => packets > 0);
   return [
     ...status.islands.map((zone) => `island: ${zone} is cut off`),
-    ...crossing.map(
-      ({ room, packets }) =>
-        `tripwire: ${packets} packets tried to cross dmz/${room} by themselves`,
+    ...crossing.map(({ room, packets }) =>
+      room === "outer" || room === "inner"
+        ? `tripwire: ${packets} packets in ${room} that its engine did not judge were stopped by the guard`
+        : `tripwire: ${packets} packets tried to cross dmz/${room} by themselves`,
     ),
     ...(status.timeTrusted
       ? []

@@ -5,7 +5,6 @@
 import { type ChildProcessByStdio, execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import process from "node:process";
 import type { Readable, Writable } from "node:stream";
 import { type PacketReason, REASONS } from "@sallyport/policy/legs";
 import { type Lowering, MARKS } from "../engine.ts";
@@ -33,6 +32,7 @@ export interface EngineVerdict {
 const BATCH_FRAMES = 1000;
 const BATCH_MS = 20_000;
 const ETHERNET = 14;
+const SCRATCH = "/dev/shm/sallyport-nft-";
 /** Above the number of any frame in a batch. */
 const MARKER_ID = 0xffff;
 
@@ -91,7 +91,9 @@ export class Harness {
 
   /** A room with a veth for each interface and no rules yet. */
   static async open(interfaces: readonly string[]): Promise<Harness> {
-    const room = `spn${process.pid}x${Harness.#count++}`;
+    // The folder only takes the name, so that no other test has it.
+    const scratch = fs.mkdtempSync(SCRATCH);
+    const room = path.basename(scratch);
     const peer = `${room}p`;
     for (const netns of [room, peer]) execFileSync("ip", ["netns", "add", netns]);
     try {
@@ -101,10 +103,10 @@ export class Harness {
       return harness;
     } catch (error) {
       for (const netns of [room, peer]) execFileSync("ip", ["netns", "del", netns]);
+      fs.rmdirSync(scratch);
       throw error;
     }
   }
-  static #count = 0;
 
   /** Fills the lowering's slot and puts it in force; sessions and counters live on. */
   async load(lowering: Lowering): Promise<void> {
@@ -124,7 +126,7 @@ export class Harness {
   /** One document, as an enforcer would load it. */
   apply(document: nft.Document): void {
     // nft opens /dev/stdin by name, which a socket (Node's kind of pipe) refuses: hence a file.
-    const directory = fs.mkdtempSync("/dev/shm/sallyport-nft-");
+    const directory = fs.mkdtempSync(SCRATCH);
     try {
       const file = path.join(directory, "document.json");
       fs.writeFileSync(file, JSON.stringify(document));
@@ -157,6 +159,7 @@ export class Harness {
     for (const netns of [this.netns, this.#peer]) {
       execFileSync("ip", ["netns", "del", netns], { stdio: "ignore" });
     }
+    fs.rmdirSync(path.join(path.dirname(SCRATCH), this.netns));
   }
 
   async #batch(frames: readonly Frame[]): Promise<EngineVerdict[]> {
@@ -199,11 +202,14 @@ export class Harness {
   }
 
   async #until(done: () => boolean, what: string): Promise<void> {
-    const deadline = setTimeout(() => this.#wake(), BATCH_MS);
-    const end = performance.now() + BATCH_MS;
+    let late = false;
+    const deadline = setTimeout(() => {
+      late = true;
+      this.#wake();
+    }, BATCH_MS);
     try {
       while (!done()) {
-        if (performance.now() >= end) throw new Error(`no ${what} within ${BATCH_MS} ms`);
+        if (late) throw new Error(`no ${what} within ${BATCH_MS} ms`);
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
         });

@@ -39,7 +39,8 @@ class Draft {
   readonly lines: string[] = [];
 
   plan(room: string, guard: readonly string[], point?: Point): RoomPlan {
-    return { ...this, room, point, guard, engineNeeds: {} };
+    const { makes, interfaces, routed, blocks, lines } = this;
+    return { room, point, guard, makes, interfaces, routed, blocks, lines, engineNeeds: {} };
   }
 }
 

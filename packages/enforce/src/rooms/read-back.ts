@@ -104,7 +104,8 @@ function routeLine({
   const via = gateway === undefined ? "" : ` via ${gateway}`;
   const from = prefsrc === undefined ? "" : ` src ${prefsrc}`;
   const onlink = flags.includes("onlink") ? " onlink" : "";
-  return `route replace ${dst}${via} dev ${dev ?? "-"}${from} table ${table}${onlink}`;
+  const at = dev === undefined ? "" : ` dev ${dev}`;
+  return `route replace ${dst}${via}${at}${from} table ${table}${onlink}`;
 }
 
 function compare(

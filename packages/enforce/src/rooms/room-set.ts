@@ -117,8 +117,8 @@ export class RoomSet {
             .map((line) => addRule(line.slice(1)).replace(" add ", " del ")),
         ]);
         const strange = (await checkLinks(netns, room)).flatMap((line) => {
-          const [, kind, rest] = /^has (addr|route) replace (.*)$/.exec(line) ?? [];
-          return kind === undefined ? [] : [`${kind} del ${rest}`];
+          const del = line.replace(/^has (addr|route) replace /, "$1 del ");
+          return del === line ? [] : [del];
         });
         await ipBatch(netns, [...strange, ...room.blocks, ...configLines(room)], true);
         if (room.point === undefined) return;

@@ -29,6 +29,7 @@ function compilerFiles(directory: string, types: readonly string[]): Tree {
 }
 
 const README = "# x\n\n## Purpose\n\n## May import\n\n## May touch\n\n## How to test\n";
+const FIFTEEN = Array.from({ length: 15 }, (_, n) => n);
 const MAIN = "packages/sallyport/src/enforcer.main.ts";
 
 /** A small house in which every rule holds. */
@@ -187,12 +188,10 @@ const PLANTED: readonly [string, Record<string, string | undefined>, RegExp][] =
   [
     "too many lines in the processes that run as root",
     {
-      [MAIN]: [1, 2, 3, 4, 5, 6, 7].map((n) => `import "./m${n}.ts";`).join("\n"),
-      ...Object.fromEntries(
-        [1, 2, 3, 4, 5, 6, 7].map((n) => [`packages/sallyport/src/m${n}.ts`, lines(499)]),
-      ),
+      [MAIN]: FIFTEEN.map((n) => `import "./m${n}.ts";`).join("\n"),
+      ...Object.fromEntries(FIFTEEN.map((n) => [`packages/sallyport/src/m${n}.ts`, lines(499)])),
     },
-    /root mains load 3500 lines of code together; 3000 is the limit/,
+    /root mains load 7500 lines of code together; 6900 is the limit, 3000 the goal/,
   ],
   [
     "a code without a page",

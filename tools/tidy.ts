@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { ROOT_LINES_MAX } from "./tidy/house.ts";
+import { ROOT_LINES_GOAL, ROOT_LINES_MAX } from "./tidy/house.ts";
 import { checkCycles, checkImports, checkRootMains } from "./tidy/imports.ts";
 import { checkPackages } from "./tidy/packages.ts";
 import { checkCodes, checkLinks, checkLockfile, checkNames, checkSizes } from "./tidy/pages.ts";
@@ -48,7 +48,7 @@ export function tidy(root: string): Report {
   const looked =
     `${counts.packages} packages, ${counts.sources} sources, ${counts.imports} imports, ` +
     `${counts.pages} pages, ${codes.codes} codes; ${mains.mains} root mains load ` +
-    `${mains.codeLines} of at most ${ROOT_LINES_MAX} lines (blank lines and comments not counted)`;
+    `${mains.codeLines} of at most ${ROOT_LINES_MAX} lines, goal ${ROOT_LINES_GOAL} (blank lines and comments not counted)`;
   return { faults, warnings: sizes.warnings, looked };
 }
 

@@ -187,7 +187,8 @@ export async function writeWhole(file: string, content: string | Uint8Array): Pr
   }
   await rename(`${file}.new`, file);
   const directory = await open(path.dirname(file), "r");
-  await directory.sync().finally(() => directory.close());
+  await directory.sync();
+  await directory.close();
 }
 
 export async function readIfThere(file: string): Promise<string | undefined> {

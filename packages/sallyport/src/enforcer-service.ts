@@ -9,7 +9,7 @@ import type { EventLog } from "./event-log.ts";
 import { FlowMinutes } from "./flow-minutes.ts";
 import type { Instance } from "./instance.ts";
 import type { Approval, EnforcerRequest, GrantRequest, PolicyFile } from "./messages.ts";
-import { type Plan, planSha256 } from "./plan.ts";
+import { checkKeys, type Plan, planSha256 } from "./plan.ts";
 import type { Status } from "./status.ts";
 import { statusOf } from "./status-of.ts";
 import type { RoomsStand } from "./supervisor-messages.ts";
@@ -165,6 +165,7 @@ export class EnforcerService {
     if (legs === undefined) {
       throw new SallyportError("policy-refused", `the policy has ${diagnostics.length} mistakes`);
     }
+    checkKeys(legs);
     if (planSha256(this.#planOf(legs)) !== request.planSha256) {
       throw new SallyportError("plan-changed", "this is not the plan that was approved", {
         hint: "plan again and look at what changed",

@@ -28,6 +28,7 @@ export const CODES = {
   "bad-timezone": "error",
   "not-supported-yet": "error",
   // Names.
+  "reserved-name": "error",
   "name-taken": "error",
   "unknown-zone": "error",
   "unknown-asset": "error",

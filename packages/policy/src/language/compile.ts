@@ -102,6 +102,9 @@ export function compilePolicy(
     attachments: attachmentsOf(zones),
     rooms: roomsOf(components, interfaces, lowered.allocation),
     transit: { outer: network.pools.outer.gateway, inner: network.pools.inner.gateway },
+    assets: [...assets.values()]
+      .map(({ name, address }) => ({ name, address }))
+      .sort((a, b) => compareText(a.name, b.name)),
     own: network.own,
     broadcast: network.broadcast,
     conduits: lowered.conduits,

@@ -85,6 +85,12 @@ const MISTAKES: readonly Mistake[] = [
     to: "\ndefaults: { owner: me }\nconduits:",
     at: "owner: me",
   },
+  {
+    code: "reserved-name",
+    from: "  portal:       { kind",
+    to: "  watch: { kind",
+    at: "watch: { kind",
+  },
   { code: "bad-name", from: "  cell-b:\n", to: "  cell-B!:\n", at: "cell-B!" },
   {
     code: "policy-syntax",

@@ -102,6 +102,12 @@ function checkPlace(
   reporter.report("asset-outside-zone", at, what, hint);
 }
 
+/** Rooms and processes of the gateway itself: one name, one uid, one event file. */
+const RESERVED: ReadonlySet<string> = new Set([
+  ...["outer", "inner", "tap", "supervisor", "enforcer", "compiler", "guard", "watch", "journal"],
+  ...["keyholder", "recorder", "archivist", "sensor"],
+]);
+
 export function readComponents(
   form: PolicyForm,
   zones: ReadonlyMap<string, Zone>,
@@ -110,6 +116,11 @@ export function readComponents(
   const components = new Map<string, Component>();
   const dmz = zones.get("dmz");
   for (const { name, form: component, place } of form.components.items) {
+    if (RESERVED.has(name)) {
+      const what = `a component cannot be called "${name}": a process or room of the gateway is`;
+      reporter.report("reserved-name", place, what, `${name}-1`);
+      continue;
+    }
     const zoneName = component.zone ?? "dmz";
     const zone = component.zone === undefined ? dmz : zones.get(component.zone);
     if (zone === undefined) {

@@ -321,6 +321,7 @@ export function demoLegs(conduits: readonly Conduit[] = CONDUITS): Legs {
     rooms: ROOMS,
     transit,
     own: [...own, transit.outer, transit.inner],
+    assets: [],
     broadcast: NETWORKS.flatMap(([, , , , network]) => [ip(network), ip(network) + 255]),
     conduits: [...conduits].sort((a, b) => (a.name < b.name ? -1 : 1)),
   };

@@ -183,8 +183,8 @@ const listener = object({
 });
 
 const conduit = object({
-  name: plainName,
-  key: text(/^[a-z0-9][a-z0-9-]{0,62}#[0-9a-f]{12}$/),
+  name: text(/^(audit:[a-z0-9-]{1,63}:)?[a-z0-9][a-z0-9-]{0,62}$/),
+  key: text(/^(audit:[a-z0-9-]{1,63}:)?[a-z0-9][a-z0-9-]{0,62}#[0-9a-f]{12}$/),
   via: oneOf("proxy", "inspect", "session", "direct", "diode"),
   source: prose,
   owner: prose,
@@ -278,6 +278,7 @@ export const legsShape: Check = object({
     ROOMS_MAX,
   ),
   transit: object({ outer: address, inner: address }),
+  assets: list(object({ name: plainName, address }), INTERVALS_MAX),
   own: list(address, INTERVALS_MAX),
   broadcast: list(address, INTERVALS_MAX),
   conduits: list(conduit, CONDUITS_MAX),

@@ -28,6 +28,8 @@ export interface Legs {
   readonly rooms: readonly ComponentRoom[];
   /** The gateway's own address on each transit side; also in `own`. */
   readonly transit: { readonly outer: Ipv4; readonly inner: Ipv4 };
+  /** The policy's names for single addresses, sorted by name. No rule is made of them. */
+  readonly assets: readonly { readonly name: string; readonly address: Ipv4 }[];
   /** Every address that belongs to the box itself: a packet to one is `to-gateway`. */
   readonly own: readonly Ipv4[];
   /** Network and broadcast addresses of every attached network: a packet to one is `multicast`. */

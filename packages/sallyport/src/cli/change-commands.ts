@@ -30,7 +30,8 @@ export const plan: Command = {
   },
   async run(invocation) {
     const { planned, legs, running } = await planOf(invocation);
-    const change = diff(running, legs);
+    const names = new Map(legs.assets.map(({ name, address }) => [address, name]));
+    const change = diff(running, legs, { names });
     const cut = ownPathCut(running, legs);
     const replay = invocation.flag("replay")
       ? replayed(invocation.instance, running, legs)

@@ -53,13 +53,9 @@ function compiled(invocation: Invocation, at: string): Compiled {
   );
 }
 
-/** Assets that gates dial keep their names in answers. */
-function namesOf(legs: Legs): ReadonlyMap<Ipv4, string> {
-  return new Map(
-    legs.conduits.flatMap(({ listeners }) =>
-      listeners.map(({ targetAddress, asset }): [Ipv4, string] => [targetAddress, asset]),
-    ),
-  );
+/** Addresses by the policy's names for them. */
+function namesOf({ assets }: Legs): ReadonlyMap<Ipv4, string> {
+  return new Map(assets.map(({ name, address }): [Ipv4, string] => [address, name]));
 }
 
 /** The policy that is named, or the one that runs: with its grants, its islands and its clock. */
@@ -256,13 +252,9 @@ function endpoint(
   if (text === undefined) throw new SallyportError("usage", `--${flag} is missing`);
   const address = parseIpv4(text) ?? [...names].find(([, name]) => name === text)?.[0];
   if (address !== undefined) return address;
-  throw new SallyportError(
-    "usage",
-    `"${text}" is neither an address nor an asset that a gate dials`,
-    {
-      hint: "use its IPv4 address",
-    },
-  );
+  throw new SallyportError("usage", `"${text}" is neither an address nor an asset of the policy`, {
+    hint: "an asset's name or an IPv4 address",
+  });
 }
 
 function protocolOf(invocation: Invocation): { protocol: "tcp" | "udp" | "icmp"; port: number } {

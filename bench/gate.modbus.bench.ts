@@ -135,6 +135,7 @@ const LOOPBACK = 0x7f000001;
 function listener(port: number, targetPort: number): GateListener {
   return {
     conduit: "bench",
+    policyLine: "bench.yaml:1",
     room: "bench",
     listenAddress: LOOPBACK,
     listenPort: port,

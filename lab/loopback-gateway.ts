@@ -53,6 +53,7 @@ export class LoopbackGateway implements GatewayPort {
         listeners.push({
           ...listener,
           conduit: conduit.name,
+          policyLine: conduit.source,
           listenAddress: LOOPBACK_NUMBER,
           listenPort: port,
           egressAddress: LOOPBACK_NUMBER,

@@ -6,6 +6,8 @@ import type { CloseReason } from "./inspector.ts";
 /** Which listener it is about, in the policy's words. */
 export interface Where {
   readonly conduit: string;
+  /** `site.yaml:41`: where the policy in force says so. */
+  readonly policyLine: string;
   readonly asset: string;
   /** `address:port` that the gate listens on. */
   readonly listener: string;

@@ -101,6 +101,7 @@ class World {
   listener(targetPort: number, l7: L7 = MODBUS, connections = CONNECTIONS): GateListener {
     return {
       conduit: "erp-reads-tank",
+      policyLine: "site.yaml:80",
       room: "gate-erp",
       listenAddress: address("127.0.0.1"),
       listenPort: this.port,
@@ -498,6 +499,22 @@ test("new limits reach open connections, and nothing is dropped", async (t) => {
   await gate.reload([w.listener(plc.port)]);
   client.socket.write(READ);
   assert.equal(await client.read(11), READ_ANSWER.toString("hex"));
+  assert.equal(w.of("connection-closed").length, 0);
+});
+
+test("a refusal names the line of the policy, also after an edit moved it under a live connection", async (t) => {
+  const plc = await device(t, answersReads);
+  const w = await world();
+  const none: ModbusLimits = { ...MODBUS, holdingRegisters: [] };
+  const gate = await w.start(t, w.listener(plc.port, none));
+  const client = await w.client(t);
+  client.socket.write(READ);
+  await client.read(9);
+  await gate.reload([{ ...w.listener(plc.port, none), policyLine: "site.yaml:97" }]);
+  client.socket.write(READ);
+  await client.read(9);
+  const lines = w.of("pdu-refused").map(({ policyLine }) => policyLine);
+  assert.deepEqual(lines, ["site.yaml:80", "site.yaml:97"]);
   assert.equal(w.of("connection-closed").length, 0);
 });
 

@@ -4,7 +4,7 @@ import { formatIpv4 } from "@sallyport/core";
 import type { L7 } from "@sallyport/policy/legs";
 import { adopt } from "./adopt.ts";
 import { type CompiledLimits, compileLimits } from "./authorize.ts";
-import type { GateEvent } from "./events.ts";
+import type { GateEvent, Where } from "./events.ts";
 import type { CloseReason, Inspector, Outlet } from "./inspector.ts";
 import { ModbusInspector } from "./modbus-inspector.ts";
 import { Pair, type PairHome } from "./pair.ts";
@@ -20,6 +20,11 @@ export function listenerId(listener: GateListener): string {
   return `${formatIpv4(listener.listenAddress)}:${listener.listenPort}`;
 }
 
+function whereOf(listener: GateListener): Where {
+  const { conduit, policyLine, asset, slot } = listener;
+  return { conduit, policyLine, asset, listener: listenerId(listener), slot };
+}
+
 export class Listening implements PairHome {
   readonly reporter: Reporter;
   readonly clock: Clock;
@@ -31,13 +36,8 @@ export class Listening implements PairHome {
   #whenEmpty: (() => void) | undefined;
 
   constructor(listener: GateListener, clock: Clock, onEvent: (event: GateEvent) => void) {
-    const { conduit, asset, slot } = listener;
     this.clock = clock;
-    this.reporter = new Reporter(
-      { conduit, asset, listener: listenerId(listener), slot },
-      clock,
-      onEvent,
-    );
+    this.reporter = new Reporter(whereOf(listener), clock, onEvent);
     this.#listener = listener;
     this.#limits = compiled(listener.l7);
     const options = { pauseOnConnect: true, allowHalfOpen: true };
@@ -119,6 +119,8 @@ export class Listening implements PairHome {
   use(next: GateListener): void {
     this.#listener = next;
     this.#limits = compiled(next.l7);
+    // An edit elsewhere in the policy moves its lines.
+    this.reporter.where = whereOf(next);
     for (const pair of this.#pairs) {
       const { inspector } = pair;
       if (this.#limits !== undefined && inspector instanceof ModbusInspector) {

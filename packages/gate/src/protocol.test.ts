@@ -5,6 +5,7 @@ import { type GateListener, MESSAGE_MAX_CHARS, parseGateMessage } from "./protoc
 
 const LISTENER: GateListener = {
   conduit: "hmi-operates-cells",
+  policyLine: "site.yaml:108",
   room: "gate-cells",
   listenAddress: 0x0a1f0005,
   listenPort: 20_001,
@@ -69,7 +70,7 @@ test("whatever lacks a member, or has one that is unknown, is refused as a whole
       const { [name]: _, ...rest } = members;
       const isOptional = name === "maxQuantity" || name === "requestsPerSecond";
       assert.equal(refusal(message(set(rest))) === "", isOptional, `without ${name}`);
-      for (const wrong of [null, true, "", -1, 1.5e300, {}, "x".repeat(200)]) {
+      for (const wrong of [null, true, "", -1, 1.5e300, {}, "x".repeat(300)]) {
         const line = message(set({ ...members, [name]: wrong }));
         assert.notEqual(refusal(line), "", `${name}: ${JSON.stringify(wrong)}`);
         checked++;

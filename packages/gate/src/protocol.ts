@@ -9,9 +9,11 @@ import { type Interval, SallyportError } from "@sallyport/core";
 import type { ConnectionLimits, L7, Listener, ModbusLimits } from "@sallyport/policy/legs";
 import { modbus } from "@sallyport/wire";
 
-/** A listener with the conduit that it belongs to, for events. */
+/** A listener with the conduit that it belongs to, and where the policy says so, for events. */
 export interface GateListener extends Listener {
   readonly conduit: string;
+  /** `site.yaml:41`. */
+  readonly policyLine: string;
 }
 
 export type GateMessage =
@@ -22,6 +24,8 @@ export type GateMessage =
 export const MESSAGE_MAX_CHARS: number = 8 * 1024 * 1024;
 export const LISTENERS_MAX = 4096;
 const NAME_MAX_CHARS = 128;
+/** A file's name of 255 characters, a colon and the number of a line. */
+const LINE_MAX_CHARS = 265;
 const INTERVALS_MAX = 4096;
 /** Above any gate's file descriptors. */
 const CONNECTIONS_MAX = 65_536;
@@ -63,6 +67,7 @@ export function parseGateMessage(line: string): GateMessage {
 function parseListener(value: unknown, at: string): GateListener {
   const all = members(value, at, [
     "conduit",
+    "policyLine",
     "room",
     "listenAddress",
     "listenPort",
@@ -76,6 +81,7 @@ function parseListener(value: unknown, at: string): GateListener {
   ]);
   return {
     conduit: text(all["conduit"], `${at}.conduit`),
+    policyLine: text(all["policyLine"], `${at}.policyLine`, LINE_MAX_CHARS),
     room: text(all["room"], `${at}.room`),
     listenAddress: whole(all["listenAddress"], `${at}.listenAddress`, 1, ADDRESS_MAX),
     listenPort: whole(all["listenPort"], `${at}.listenPort`, 1, U16_MAX),
@@ -194,9 +200,9 @@ function list(value: unknown, at: string, max: number): readonly unknown[] {
   return value;
 }
 
-function text(value: unknown, at: string): string {
-  if (typeof value !== "string" || value === "" || value.length > NAME_MAX_CHARS) {
-    throw refused(at, `it is no name of 1 to ${NAME_MAX_CHARS} characters`);
+function text(value: unknown, at: string, maxChars: number = NAME_MAX_CHARS): string {
+  if (typeof value !== "string" || value === "" || value.length > maxChars) {
+    throw refused(at, `it is no text of 1 to ${maxChars} characters`);
   }
   return value;
 }

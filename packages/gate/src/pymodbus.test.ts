@@ -93,6 +93,7 @@ async function plant(t: TestContext) {
     listeners: [
       {
         conduit: "hmi-operates-cells",
+        policyLine: "site.yaml:108",
         room: "gate-cells",
         listenAddress: loopback,
         listenPort: gatePort,

@@ -47,7 +47,8 @@ export type Tally = Float64Array;
 type Kind = Suppressed["kind"];
 
 export class Reporter {
-  readonly where: Where;
+  /** As the newest set of listeners says it. */
+  where: Where;
   readonly #clock: Clock;
   readonly #onEvent: (event: GateEvent) => void;
   readonly #connections: Budget;

@@ -8,7 +8,8 @@ import { type TestContext, test } from "node:test";
 import { parseIpv4 } from "@sallyport/core";
 
 const RUN = `import { runGate } from ${JSON.stringify(new URL("run.ts", import.meta.url).href)};
-await runGate(process.stdin, process.stdout);`;
+const clock = { wallMs: () => Date.now(), nowMs: () => performance.now() };
+await runGate(process.stdin, process.stdout, clock);`;
 const LOOPBACK = parseIpv4("127.0.0.1") ?? 0;
 
 type Line = Readonly<Record<string, unknown>>;
@@ -54,6 +55,7 @@ async function freePort(): Promise<number> {
 function listeners(listenPort: number, targetPort: number): string {
   const listener = {
     conduit: "press-diagnosis",
+    policyLine: "site.yaml:154",
     room: "gate-cells",
     listenAddress: LOOPBACK,
     listenPort,

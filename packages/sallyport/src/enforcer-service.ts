@@ -291,10 +291,10 @@ function gatesOf(legs: readonly Legs[], netns: (room: string) => string): RoomsS
   for (const one of legs) {
     for (const { name, kind } of one.rooms)
       if (kind === "gate" && !rooms.has(name)) rooms.set(name, new Map());
-    for (const { name: conduit, listeners } of one.conduits) {
+    for (const { name: conduit, source: policyLine, listeners } of one.conduits) {
       for (const listener of listeners) {
         const place = `${listener.listenAddress}:${listener.listenPort}`;
-        rooms.get(listener.room)?.set(place, { ...listener, conduit });
+        rooms.get(listener.room)?.set(place, { ...listener, conduit, policyLine });
       }
     }
   }

@@ -118,8 +118,8 @@ function unknownCommand(
     return asked ? EXIT.ok : EXIT.usage;
   }
   const [first = ""] = words;
-  const typed = words.slice(0, 2).join(" ");
   const group = commands.filter((command) => command.name.startsWith(`${first} `));
+  const typed = group.length > 0 ? words.slice(0, 2).join(" ") : first;
   if (group.length > 0 && words.length === 1) {
     streams.err(`${group.map((command) => `  ${usageOf(command)}`).join("\n")}\n`);
     return EXIT.usage;

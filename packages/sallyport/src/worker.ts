@@ -85,7 +85,7 @@ export class Worker {
       const ranMs = Date.now() - startedAt;
       if (ranMs > HEALTHY_MS) this.#delayMs = RESTART_FIRST_MS;
       this.#events.append(Date.now(), "process-ended", {
-        process: this.spec.name,
+        worker: this.spec.name,
         status,
         signal,
         complaint: sentenceOf(complaint),
@@ -94,7 +94,7 @@ export class Worker {
       this.#timer = setTimeout(() => this.#start(), this.#delayMs);
       this.#delayMs = Math.min(this.#delayMs * 2, RESTART_MAX_MS);
     });
-    this.#events.append(startedAt, "process-started", { process: this.spec.name, pid: child.pid });
+    this.#events.append(startedAt, "process-started", { worker: this.spec.name, pid: child.pid });
     this.#onStart(child);
   }
 }

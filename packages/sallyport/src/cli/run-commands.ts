@@ -96,7 +96,7 @@ function whyNotStarted(instance: Instance): string {
   const log = fs.readFileSync(path.join(instance.stateDir, "supervisor.log"), "utf8");
   const ended = new EventReader(eventsDir(instance))
     .poll()
-    .filter((event) => event.type === "process-ended" && event["process"] === "enforcer");
+    .filter((event) => event.type === "process-ended" && event["worker"] === "enforcer");
   const complaint = ended.at(-1)?.["complaint"];
   const said = typeof complaint === "string" && complaint !== "" ? complaint : log.trim();
   return `the gateway did not start: ${said.split("\n").at(-1) ?? "no reason was given"}`;

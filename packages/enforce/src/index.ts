@@ -9,14 +9,9 @@ export type {
   GrantRow,
   Selection,
 } from "./apply/engine-port.ts";
-export {
-  type ApplyRequest,
-  type Counters,
-  type Difference,
-  Enforcement,
-  type EnforcementOptions,
-  type Named,
-} from "./apply/enforcement.ts";
+export type { Counters, Named } from "./apply/counters.ts";
+export type { Difference } from "./apply/drift.ts";
+export { type ApplyRequest, Enforcement, type EnforcementOptions } from "./apply/enforcement.ts";
 export type { GrantRequest } from "./apply/grants.ts";
 export { type Output, type RunOptions, run, tryRun } from "./apply/run.ts";
 export type { Generation } from "./apply/state.ts";

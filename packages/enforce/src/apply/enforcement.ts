@@ -2,7 +2,6 @@
  * The one owner of both engines and all rooms of an instance: boot, apply, confirm, roll back, islands,
  * grants, drift. Everything runs one after the other; the caller holds the instance's lock.
  */
-import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Json, SallyportError } from "@sallyport/core";
@@ -14,20 +13,24 @@ import {
   nextChange,
   type Point,
 } from "@sallyport/policy/legs";
-import type {
-  DenialCounter,
-  HitCounter,
-  LiveEntry,
-  PeerCounter,
-  Lowering,
-  Slot,
-} from "../engine.ts";
+import type { LiveEntry, Lowering, Slot } from "../engine.ts";
 import { standingRooms } from "../rooms/instance.ts";
 import { POINTS } from "../rooms/plan.ts";
-import type { RoomSet, Tripwire } from "../rooms/room-set.ts";
+import type { RoomSet } from "../rooms/room-set.ts";
+import { type Counters, countersOf, type Named } from "./counters.ts";
+import { type Difference, Drift } from "./drift.ts";
 import type { Engine } from "./engine-port.ts";
 import { GrantBook, type GrantRequest, type HeldGrant, type Terms } from "./grants.ts";
-import { type Armed, arm, armedChange, claim, disarm, monotonicMs, takeBack } from "./guard.ts";
+import {
+  type Armed,
+  arm,
+  armedChange,
+  bootMs,
+  claim,
+  disarm,
+  startGuard,
+  takeBack,
+} from "./guard.ts";
 import { type Generation, State } from "./state.ts";
 
 export interface EnforcementOptions {
@@ -46,36 +49,6 @@ export interface ApplyRequest {
   readonly approvalIds: readonly string[];
 }
 
-export interface Difference {
-  readonly what: string;
-  /** Whether it could let more pass than the policy says; such are reloaded at once. */
-  readonly opens: boolean;
-}
-
-export interface Counters {
-  readonly generation: number | null;
-  /** `name` is the conduit's; `grant` the grant's id where it is one's, otherwise empty. */
-  readonly hits: readonly (HitCounter & Told)[];
-  readonly denials: readonly (DenialCounter & { readonly name: string })[];
-  readonly peers: readonly (PeerCounter & Told)[];
-  readonly tripwires: readonly Tripwire[];
-}
-
-interface Told {
-  readonly point: Point;
-  readonly name: string;
-  readonly grant: string;
-}
-
-export interface Named {
-  readonly id: number;
-  /** The conduit's. */
-  readonly name: string;
-  readonly source: string;
-  /** A grant's id; empty for a conduit. */
-  readonly grant: string;
-}
-
 /** A policy that is in a slot of both engines. */
 interface Loaded {
   readonly generation: Generation;
@@ -86,8 +59,6 @@ interface Loaded {
 
 /** A confirmation that starts later than this before the deadline could lose the race. */
 const CONFIRM_MARGIN_MS = 500;
-/** Starting a process and its modules takes well under a second; a guard that can't start is no guard. */
-const GUARD_START_MS = 15_000;
 /** The guard gets this long after its deadline before the enforcer does its work. */
 const GUARD_LATE_MS = 2000;
 const NEVER = Number.POSITIVE_INFINITY;
@@ -101,8 +72,7 @@ export class Enforcement {
   private pending: Loaded | undefined;
   private timeTrusted = true;
   private confirmBy: number | undefined;
-  /** The engines' own digests of what they were given last. */
-  private readonly expected = new Map<Point, string>();
+  private readonly drifts: Drift;
   private queue: Promise<unknown> = Promise.resolve();
 
   private constructor(options: EnforcementOptions, state: State, grants: GrantBook) {
@@ -110,6 +80,7 @@ export class Enforcement {
     this.stateDir = options.rooms.instance.stateDir;
     this.state = state;
     this.grants = grants;
+    this.drifts = new Drift(options.rooms);
   }
 
   static async open(options: EnforcementOptions): Promise<Enforcement> {
@@ -145,7 +116,7 @@ export class Enforcement {
         this.confirmed = await this.loadSlot(confirmed, legs);
         await this.selectConfirmed(confirmed.slot);
       }
-      await this.rememberRules();
+      await this.drifts.remember(this.loaded());
       return { generation: confirmed.number };
     });
   }
@@ -185,7 +156,7 @@ export class Enforcement {
     return this.changing(async () => {
       const armed = await this.armedAs(number);
       const { pending, confirmed } = this;
-      const late = armed.deadlineMs - monotonicMs() < CONFIRM_MARGIN_MS;
+      const late = armed.deadlineMs - bootMs() < CONFIRM_MARGIN_MS;
       if (late || pending === undefined || !(await claim(this.stateDir, "confirming"))) {
         throw notPending(number);
       }
@@ -301,13 +272,13 @@ export class Enforcement {
 
   /** How the kernels differ from what they were given. */
   drift(): Promise<Difference[]> {
-    return this.inTurn(() => this.findDrift());
+    return this.inTurn(() => this.drifts.all(this.loaded()));
   }
 
   /** Reloads what could open, in the other slot so that sessions live on; answers what it found. */
   repair(): Promise<Difference[]> {
     return this.inTurn(async () => {
-      const found = await this.findDrift();
+      const found = await this.drifts.all(this.loaded());
       if (found.some(({ opens }) => opens)) await this.restore();
       return found;
     });
@@ -315,32 +286,12 @@ export class Enforcement {
 
   counters(): Promise<Counters> {
     return this.inTurn(async () => {
-      const named = new Map(this.numbers().map((one) => [one.id, one]));
-      const told = (id: number): { name: string; grant: string } => ({
-        name: named.get(id)?.name ?? "",
-        grant: named.get(id)?.grant ?? "",
-      });
-      const legs = this.legs();
-      if (legs === undefined) {
+      const active = this.loaded().at(-1);
+      if (active === undefined) {
         return { generation: null, hits: [], denials: [], peers: [], tripwires: [] };
       }
-      const found = await this.both(async (engine, point) => ({
-        point,
-        ...(await engine.counters()),
-      }));
-      return {
-        generation: this.loaded().at(-1)?.generation.number ?? null,
-        hits: found.flatMap(({ point, hits }) =>
-          hits.map((hit) => ({ ...hit, point, ...told(hit.id) })),
-        ),
-        denials: found.flatMap(({ denials }) =>
-          denials.map((denial) => ({ ...denial, name: told(denial.id).name })),
-        ),
-        peers: found.flatMap(({ point, peers }) =>
-          peers.map((peer) => ({ ...peer, point, ...told(peer.id) })),
-        ),
-        tripwires: await this.options.rooms.tripwire(legs),
-      };
+      const { legs, generation } = active;
+      return await countersOf(this.options.rooms, legs, generation.number, this.numbers());
     });
   }
 
@@ -417,10 +368,10 @@ export class Enforcement {
       await rooms.change(this.confirmed.legs, legs);
     }
     const loaded = await this.loadSlot(generation, legs);
-    const armed = this.armedFor(generation, monotonicMs() + withinMs);
+    const armed = this.armedFor(generation, bootMs() + withinMs);
     await arm(this.stateDir, armed);
     await startGuard(guardCommand);
-    const forMs = armed.deadlineMs - monotonicMs();
+    const forMs = armed.deadlineMs - bootMs();
     if (forMs <= 0) throw notPending(number);
     const selection = { confirmed: armed.previousSlot, pending: { slot, forMs } };
     // Inner first: what a half-made change opens there still has to pass outer.
@@ -473,14 +424,14 @@ export class Enforcement {
     if (armed !== undefined) await this.undo(armed);
     const { confirmed } = this;
     if (confirmed !== undefined) await this.reload(confirmed.generation, confirmed.legs);
-    await this.rememberRules();
+    await this.drifts.remember(this.loaded());
   }
 
   private async undo(armed: Armed): Promise<void> {
     await takeBack(this.stateDir, armed, this.options.rooms);
     this.pending = undefined;
     await this.state.change(armed.generation, { state: "rolled-back" });
-    await this.rememberRules();
+    await this.drifts.remember(this.loaded());
   }
 
   /** Whether the guard, or its deadline, ended the pending change since the last call. */
@@ -488,7 +439,7 @@ export class Enforcement {
     if (this.pending === undefined) return;
     const { number } = this.pending.generation;
     let armed = await armedChange(this.stateDir);
-    const leftMs = (armed?.deadlineMs ?? 0) - monotonicMs();
+    const leftMs = (armed?.deadlineMs ?? 0) - bootMs();
     if (armed !== undefined && leftMs > 0) return;
     if (armed !== undefined && leftMs > -GUARD_LATE_MS) {
       await sleep(GUARD_LATE_MS);
@@ -497,7 +448,7 @@ export class Enforcement {
     if (armed !== undefined) return await this.undo(armed);
     this.pending = undefined;
     await this.state.change(number, { state: "rolled-back" });
-    await this.rememberRules();
+    await this.drifts.remember(this.loaded());
   }
 
   private async armedAs(number: number): Promise<Armed> {
@@ -546,52 +497,6 @@ export class Enforcement {
     }
   }
 
-  private async findDrift(): Promise<Difference[]> {
-    const { confirmed, pending } = this;
-    if (confirmed === undefined) return [];
-    // While a change waits, links of two generations stand: only the rules are compared.
-    const rooms = pending === undefined ? await this.options.rooms.check(confirmed.legs) : [];
-    const engines = await this.engineDrift();
-    return [
-      ...rooms.map((what) => ({
-        what,
-        opens: what.includes("guard: ") || !what.includes(": lacks "),
-      })),
-      ...engines.map((what) => ({ what, opens: true })),
-    ];
-  }
-
-  private async engineDrift(): Promise<string[]> {
-    const slots = this.loaded().map(({ generation }) => generation.slot);
-    const legs = this.confirmed?.legs;
-    if (slots.length === 0) return [];
-    const found = await this.both(async (engine, point) => {
-      const shown = await engine.readBack().catch(() => undefined);
-      if (shown === undefined) return [`${point}: the engine cannot be read`];
-      const on = shown.interfaces;
-      const wanted =
-        legs === undefined || on === undefined ? [] : this.options.rooms.interfaces(legs, point);
-      return [
-        ...(shown.digest === this.expected.get(point)
-          ? []
-          : [`${point}: rules differ from what was loaded`]),
-        ...(slots.includes(shown.slot) ? [] : [`${point}: slot ${shown.slot} is in force`]),
-        ...wanted
-          .filter((dev) => !on?.includes(dev))
-          .map((dev) => `${point}: the engine is not on ${dev}`),
-      ];
-    });
-    return found.flat();
-  }
-
-  private async rememberRules(): Promise<void> {
-    this.expected.clear();
-    if (this.loaded().length === 0) return;
-    await this.both(async (engine, point) => {
-      this.expected.set(point, (await engine.readBack()).digest);
-    });
-  }
-
   private async standsWhole(legs: Legs, slot: Slot): Promise<boolean> {
     const { rooms } = this.options;
     if ((await standingRooms(rooms.instance)).length === 0) return false;
@@ -619,9 +524,9 @@ export class Enforcement {
   /** A turn that writes rules: never on top of what somebody else wrote, or that would be adopted. */
   private changing<Result>(work: () => Promise<Result>): Promise<Result> {
     return this.inTurn(async () => {
-      if ((await this.engineDrift()).length > 0) await this.restore();
+      if ((await this.drifts.engines(this.loaded())).length > 0) await this.restore();
       const result = await work();
-      await this.rememberRules();
+      await this.drifts.remember(this.loaded());
       return result;
     });
   }
@@ -644,21 +549,4 @@ function other(slot: Slot): Slot {
 function notPending(number: number): SallyportError {
   const message = `generation ${number} is not waiting for confirmation, or no longer`;
   return new SallyportError("not-pending", message, { hint: "apply it again" });
-}
-
-/** Detached, so that it outlives whatever ends this process; armed once it has said so. */
-async function startGuard(command: readonly string[]): Promise<void> {
-  const [program = "", ...args] = command;
-  const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "ignore"] });
-  const late = AbortSignal.timeout(GUARD_START_MS);
-  await new Promise<void>((resolve, reject) => {
-    const failed = (why: string): void =>
-      reject(new SallyportError("guard-not-started", `the guard process ${program} ${why}`));
-    late.addEventListener("abort", () => failed("said nothing"));
-    child.once("error", (cause) => failed(`could not be started: ${cause.message}`));
-    child.once("exit", (code) => failed(`ended with ${code ?? "a signal"}`));
-    child.stdout.once("data", () => resolve());
-  });
-  child.stdout.destroy();
-  child.unref();
 }

@@ -6,6 +6,8 @@
  * back links and rooms, and marks the generation. Whoever renames the armed file owns the change:
  * confirming and taking back exclude each other even when one of them is killed half-way.
  */
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -21,10 +23,12 @@ export interface Armed {
   /** The generation to go back to; null: to nothing, the rooms go too. */
   readonly previous: number | null;
   readonly previousSlot: Slot;
-  /** On the monotonic clock, which all processes of one boot share. */
+  /** On the boot clock, which all processes share. */
   readonly deadlineMs: number;
 }
 
+/** Starting a process and its modules takes well under a second; a guard that can't start is no guard. */
+const GUARD_START_MS = 15_000;
 /** How often the guard looks whether the change was confirmed. */
 const LOOK_MS = 200;
 /** A confirmation that began before the deadline has this long; then its process is taken for dead. */
@@ -37,8 +41,10 @@ const ATTEMPT_PAUSE_MS = 1000;
 type Stage = "armed" | "confirming" | "taking-back";
 const STAGES: readonly Stage[] = ["armed", "confirming", "taking-back"];
 
-export function monotonicMs(): number {
-  return Number(process.hrtime.bigint() / 1_000_000n);
+/** Milliseconds since boot: a clock that nobody sets. */
+export function bootMs(): number {
+  const [seconds] = readFileSync("/proc/uptime", "utf8").split(" ");
+  return Number(seconds) * 1000;
 }
 
 export async function arm(stateDir: string, armed: Armed): Promise<void> {
@@ -72,6 +78,23 @@ export async function armedChange(
   return undefined;
 }
 
+/** Detached, so that it outlives whatever ends this process; armed once it has said so. */
+export async function startGuard(command: readonly string[]): Promise<void> {
+  const [program = "", ...args] = command;
+  const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "ignore"] });
+  const late = AbortSignal.timeout(GUARD_START_MS);
+  await new Promise<void>((resolve, reject) => {
+    const failed = (why: string): void =>
+      reject(new SallyportError("guard-not-started", `the guard process ${program} ${why}`));
+    late.addEventListener("abort", () => failed("said nothing"));
+    child.once("error", (cause) => failed(`could not be started: ${cause.message}`));
+    child.once("exit", (code) => failed(`ended with ${code ?? "a signal"}`));
+    child.stdout.once("data", () => resolve());
+  });
+  child.stdout.destroy();
+  child.unref();
+}
+
 /** The guard's whole life. `ready` is called once it stands; ends when the change was decided. */
 export async function standGuard(
   stateDir: string,
@@ -82,7 +105,7 @@ export async function standGuard(
   if (armed === undefined) throw new SallyportError("not-armed", "there is no unconfirmed change");
   ready();
   for (;;) {
-    const lateMs = monotonicMs() - armed.deadlineMs;
+    const lateMs = bootMs() - armed.deadlineMs;
     const waiting = await armedChange(stateDir, ["armed", "confirming"]);
     if (waiting?.generation !== armed.generation) return "confirmed";
     if (lateMs >= 0 && (await claim(stateDir, "taking-back"))) break;

@@ -48,6 +48,13 @@ test("the command's words choose it, wherever flags stand, and its code is the e
     out: '{"args":["site.yaml"]}\n',
     err: "",
   });
+  for (const argv of [
+    ["--instance", "plan", "plan", "site.yaml"],
+    ["plan", "--instance", "x1", "site.yaml"],
+    ["--instance=x1", "plan", "site.yaml"],
+  ]) {
+    assert.deepEqual(await run(...argv), { code: 2, out: "plan site.yaml\n", err: "" });
+  }
 });
 
 test("a failure says what, its code and what to do next; with --json as one object", async () => {

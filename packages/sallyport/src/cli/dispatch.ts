@@ -91,18 +91,28 @@ function findCommand(
   commands: readonly Command[],
   argv: readonly string[],
 ): { command: Command; rest: readonly string[] } | undefined {
-  const words = argv.filter((word) => !word.startsWith("-"));
+  const places = wordPlaces(argv);
   for (const length of [2, 1]) {
-    const name = words.slice(0, length).join(" ");
+    const own = places.slice(0, length);
+    const name = own.map((place) => argv[place]).join(" ");
     const command = commands.find((candidate) => candidate.name === name);
-    if (command !== undefined && words.length >= length) {
+    if (command !== undefined && own.length === length) {
       // Only the command's own words go; flags may stand before or between them.
-      const rest = [...argv];
-      for (const word of name.split(" ")) rest.splice(rest.indexOf(word), 1);
-      return { command, rest };
+      return { command, rest: argv.filter((_, place) => !own.includes(place)) };
     }
   }
   return undefined;
+}
+
+/** Where the words are that are neither a flag nor the value of one that every command has. */
+function wordPlaces(argv: readonly string[]): number[] {
+  const places: number[] = [];
+  for (let place = 0; place < argv.length; place++) {
+    const word = argv[place] ?? "";
+    if (!word.startsWith("-")) places.push(place);
+    else if (GLOBAL_FLAGS[word.replace(/^--/, "")]?.type === "string") place++;
+  }
+  return places;
 }
 
 function unknownCommand(
@@ -110,7 +120,7 @@ function unknownCommand(
   argv: readonly string[],
   streams: { out(text: string): void; err(text: string): void },
 ): ExitCode {
-  const words = argv.filter((word) => !word.startsWith("-"));
+  const words = wordPlaces(argv).map((place) => argv[place] ?? "");
   if (words.length === 0) {
     const asked = argv.includes("--help") || argv.length === 0;
     if (asked) streams.out(overview(commands));

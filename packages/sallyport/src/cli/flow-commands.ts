@@ -84,19 +84,18 @@ function flowsText(rows: readonly FlowRow[]): string {
     new Date(row.startMs).toISOString().slice(0, 16).replace("T", " "),
     row.point,
     row.conduit || "-",
-    `${end(row.source, row.sourceZone)} → ${end(row.destination, row.destinationZone)}`,
+    zonesText(row.source || row.sourceZone, row.destination || row.destinationZone, row.reason),
     [row.protocol, row.port === 0 ? "" : String(row.port), row.function].filter(Boolean).join(" "),
     String(row.accepted),
     row.sampled > 0 ? `${row.sampled} sampled` : String(row.refused),
     row.reason,
   ]);
   const head = ["from (UTC)", "at", "conduit", "from → to", "what", "passed", "refused", "why"];
-  return table(head, cells);
-}
-
-/** The kernel counts refusals by zone: then the zone is all that is known of an end. */
-function end(address: string, zone: string): string {
-  return address || zone || "no zone";
+  const hasSamples = rows.some(({ sampled }) => sampled > 0);
+  // The kernel counts refusals by zone: then the zone is all that is known of an end.
+  const note =
+    "sampled: of these packets some were kept (sallyport denials); rows with zones count all";
+  return `${table(head, cells)}${hasSamples ? `\n\n${note}` : ""}`;
 }
 
 function matches(event: StoredEvent, field: string, wanted: string | undefined): boolean {
@@ -128,13 +127,23 @@ function show(invocation: Invocation, events: readonly StoredEvent[]): void {
 /** One refusal in a line: when, where, why, who to whom, which conduit and policy line. */
 export function denialLine(event: StoredEvent): string {
   const ends = `${word(event, "source")} → ${word(event, "destination")}`;
-  const zones =
-    word(event, "sourceZone") === "" && word(event, "destinationZone") === ""
-      ? ""
-      : ` (${word(event, "sourceZone") || "no zone"} → ${word(event, "destinationZone") || "no zone"})`;
+  const [reason, point] = [word(event, "reason"), word(event, "point")];
+  const zones = zonesText(word(event, "sourceZone"), word(event, "destinationZone"), reason);
   const conduit = word(event, "conduit");
   const by = conduit === "" ? "" : `, conduit ${conduit} ${word(event, "policyLine")}`.trimEnd();
   const what = word(event, "function") || word(event, "protocol");
-  const at = word(event, "point") || event.process;
-  return `${event.at.slice(11, 23)} DENY at ${at}: ${word(event, "reason")}  ${what} ${ends}${zones}${by}`;
+  // A gate knows no zones, but can say what was wrong with the request.
+  const detail = [point === "" ? "" : ` (${zones})`, by, sentence(word(event, "why"))].join("");
+  const when = event.at.slice(0, 23).replace("T", " ");
+  return `${when} DENY at ${point || event.process}: ${reason}  ${what} ${ends}${detail}`;
+}
+
+function sentence(why: string): string {
+  return why === "" ? "" : `: ${why}`;
+}
+
+/** Ends that are in no zone are told apart where the reason does. */
+export function zonesText(source: string, destination: string, reason: string): string {
+  const nowhere = { "to-gateway": "the gateway", multicast: "many" }[reason] ?? "no zone";
+  return `${source || "no zone"} → ${destination || nowhere}`;
 }

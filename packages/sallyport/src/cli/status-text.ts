@@ -1,5 +1,6 @@
 import type { Json } from "@sallyport/core";
 import type { Status } from "../status.ts";
+import { zonesText } from "./flow-commands.ts";
 import { table } from "./table.ts";
 
 const DENIALS_SHOWN = 12;
@@ -61,13 +62,13 @@ function grants(status: Status): string[] {
 }
 
 function denials(status: Status): string[] {
-  if (status.denials.length === 0) return ["Nothing was denied so far.", ""];
+  if (status.denials.length === 0) return ["No packet was denied so far.", ""];
   const most = [...status.denials].sort((a, b) => b.packets - a.packets);
   const rows = most
     .slice(0, DENIALS_SHOWN)
     .map((denial) => [
       denial.reason,
-      `${denial.sourceZone || "no zone"} → ${denial.destinationZone || "no zone"}`,
+      zonesText(denial.sourceZone, denial.destinationZone, denial.reason),
       denial.conduit,
       denial.point,
       String(denial.packets),
@@ -75,7 +76,8 @@ function denials(status: Status): string[] {
   const rest = most.length - rows.length;
   return [
     table(["denied because", "from → to", "conduit", "at", "packets"], rows),
-    ...(rest > 0 ? [`and ${rest} more kinds`] : []),
+    ...(rest > 0 ? [`and ${rest} more kinds (sallyport flows)`] : []),
+    "single packets, and requests that gates refused: sallyport denials",
     "",
   ];
 }

@@ -5,21 +5,12 @@
 import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Json, SallyportError } from "@sallyport/core";
-import {
-  checkInvariants,
-  type Grant,
-  type Legs,
-  livenessOf,
-  nextChange,
-  type Point,
-} from "@sallyport/policy/legs";
-import type { LiveEntry, Lowering, Slot } from "../engine.ts";
+import { checkInvariants, type Grant, type Legs, nextChange } from "@sallyport/policy/legs";
+import type { Slot } from "../engine.ts";
 import { standingRooms } from "../rooms/instance.ts";
-import { POINTS } from "../rooms/plan.ts";
 import type { RoomSet } from "../rooms/room-set.ts";
 import { type Counters, countersOf, type Named } from "./counters.ts";
 import { type Difference, Drift } from "./drift.ts";
-import type { Engine } from "./engine-port.ts";
 import { GrantBook, type GrantRequest, type HeldGrant, type Terms } from "./grants.ts";
 import {
   type Armed,
@@ -31,6 +22,7 @@ import {
   startGuard,
   takeBack,
 } from "./guard.ts";
+import { type Loaded, Slots } from "./slots.ts";
 import { type Generation, State } from "./state.ts";
 
 export interface EnforcementOptions {
@@ -49,14 +41,6 @@ export interface ApplyRequest {
   readonly approvalIds: readonly string[];
 }
 
-/** A policy that is in a slot of both engines. */
-interface Loaded {
-  readonly generation: Generation;
-  readonly legs: Legs;
-  /** What the kernels were told last, by conduit key. */
-  readonly live: Map<string, LiveEntry>;
-}
-
 /** A confirmation that starts later than this before the deadline could lose the race. */
 const CONFIRM_MARGIN_MS = 500;
 /** The guard gets this long after its deadline before the enforcer does its work. */
@@ -73,6 +57,7 @@ export class Enforcement {
   private timeTrusted = true;
   private confirmBy: number | undefined;
   private readonly drifts: Drift;
+  private readonly slots: Slots;
   private queue: Promise<unknown> = Promise.resolve();
 
   private constructor(options: EnforcementOptions, state: State, grants: GrantBook) {
@@ -81,6 +66,13 @@ export class Enforcement {
     this.state = state;
     this.grants = grants;
     this.drifts = new Drift(options.rooms);
+    const { rooms, clock } = options;
+    const terms = (): Terms => ({
+      islands: new Set(this.state.islands),
+      timeTrusted: this.timeTrusted,
+    });
+    const idOf = (key: string): number => this.state.idOf(key);
+    this.slots = new Slots({ rooms, grants, clock, terms, idOf });
   }
 
   static async open(options: EnforcementOptions): Promise<Enforcement> {
@@ -113,8 +105,8 @@ export class Enforcement {
         await rooms.down();
         await this.grants.forget();
         await rooms.up(legs);
-        this.confirmed = await this.loadSlot(confirmed, legs);
-        await this.selectConfirmed(confirmed.slot);
+        this.confirmed = await this.slots.load(confirmed, legs);
+        await this.slots.confirm(confirmed.slot);
       }
       await this.drifts.remember(this.loaded());
       return { generation: confirmed.number };
@@ -160,7 +152,7 @@ export class Enforcement {
       if (late || pending === undefined || !(await claim(this.stateDir, "confirming"))) {
         throw notPending(number);
       }
-      await this.selectConfirmed(pending.generation.slot);
+      await this.slots.confirm(pending.generation.slot);
       await this.state.change(number, { state: "confirmed" });
       await disarm(this.stateDir);
       this.confirmed = pending;
@@ -187,16 +179,7 @@ export class Enforcement {
       const now = this.options.clock();
       const moments: (number | null)[] = [];
       for (const loaded of this.loaded()) {
-        const entries = [...this.entries(loaded.legs, now)];
-        const changed = entries.filter(
-          ([key, entry]) => JSON.stringify(entry) !== JSON.stringify(loaded.live.get(key)),
-        );
-        for (const [key, entry] of changed) loaded.live.set(key, entry);
-        const grants = this.rows(loaded.legs, now).map(({ entry }) => entry);
-        const all = [...changed.map(([, entry]) => entry), ...grants];
-        if (all.length > 0) {
-          await this.both((engine, point) => engine.setLive(this.lowering(loaded, point), all));
-        }
+        await this.slots.refresh(loaded);
         moments.push(...loaded.legs.conduits.map((conduit) => nextChange(conduit, now)));
       }
       const next = moments.reduce((a, b) => Math.min(a ?? NEVER, b ?? NEVER), NEVER) ?? NEVER;
@@ -246,10 +229,7 @@ export class Enforcement {
       const held = { grant, id: await this.state.takeNumber() };
       await this.grants.add(held);
       try {
-        for (const loaded of this.loaded()) {
-          const row = { grant, entry: this.grants.entry(held, loaded.legs, now, this.terms()) };
-          await this.both((engine, point) => engine.addGrant(this.lowering(loaded, point), row));
-        }
+        for (const loaded of this.loaded()) await this.slots.addGrant(held, loaded);
       } catch (cause) {
         await this.dropGrant(held);
         throw cause;
@@ -367,7 +347,7 @@ export class Enforcement {
     } else {
       await rooms.change(this.confirmed.legs, legs);
     }
-    const loaded = await this.loadSlot(generation, legs);
+    const loaded = await this.slots.load(generation, legs);
     const armed = this.armedFor(generation, bootMs() + withinMs);
     await arm(this.stateDir, armed);
     await startGuard(guardCommand);
@@ -397,25 +377,9 @@ export class Enforcement {
   private async reload(generation: Generation, legs: Legs): Promise<void> {
     await this.options.rooms.repair(legs);
     const moved = { ...generation, slot: other(generation.slot) };
-    this.confirmed = await this.loadSlot(moved, legs);
-    await this.selectConfirmed(moved.slot);
+    this.confirmed = await this.slots.load(moved, legs);
+    await this.slots.confirm(moved.slot);
     await this.state.change(moved.number, { slot: moved.slot });
-  }
-
-  private async loadSlot(generation: Generation, legs: Legs): Promise<Loaded> {
-    const loaded = { generation, legs, live: this.entries(legs, this.options.clock()) };
-    await this.both((engine, point) => engine.load(this.lowering(loaded, point)));
-    return loaded;
-  }
-
-  private async selectConfirmed(slot: Slot): Promise<void> {
-    const { engines } = this.options.rooms;
-    await engines.inner.select({ confirmed: slot });
-    await engines.outer.select({ confirmed: slot });
-    await this.both(async (engine, point) => {
-      if ((await engine.readBack()).slot === slot) return;
-      throw new SallyportError("slot-not-selected", `${point} kept its old slot`);
-    });
   }
 
   /** Takes back what is pending, and loads the confirmed generation over whatever the kernels hold. */
@@ -457,44 +421,9 @@ export class Enforcement {
     throw notPending(number);
   }
 
-  private lowering({ legs, generation, live }: Loaded, point: Point): Lowering {
-    const now = this.options.clock();
-    const { slot, number } = generation;
-    const grants = this.rows(legs, now);
-    return { legs, point, slot, generation: number, now, conduits: live, grants };
-  }
-
-  private rows(legs: Legs, now: number): Lowering["grants"] {
-    return this.grants.all().map((held) => ({
-      grant: held.grant,
-      entry: this.grants.entry(held, legs, now, this.terms()),
-    }));
-  }
-
-  private entries(legs: Legs, now: number): Map<string, LiveEntry> {
-    const { islands, timeTrusted } = this.terms();
-    return new Map(
-      legs.conduits.map((conduit) => {
-        const { key, audit } = conduit;
-        const diode = conduit.legs.some(({ replies }) => !replies);
-        const liveness = livenessOf(conduit, now, islands, timeTrusted);
-        return [key, { id: this.state.idOf(key), liveness, audit, diode }];
-      }),
-    );
-  }
-
-  private terms(): Terms {
-    return { islands: new Set(this.state.islands), timeTrusted: this.timeTrusted };
-  }
-
   private async dropGrant(held: HeldGrant): Promise<void> {
     await this.grants.remove(held.grant.id);
-    const now = this.options.clock();
-    for (const loaded of this.loaded()) {
-      const { grant } = held;
-      const row = { grant, entry: this.grants.entry(held, loaded.legs, now, this.terms()) };
-      await this.both((engine, point) => engine.removeGrant(this.lowering(loaded, point), row));
-    }
+    for (const loaded of this.loaded()) await this.slots.removeGrant(held, loaded);
   }
 
   private async standsWhole(legs: Legs, slot: Slot): Promise<boolean> {
@@ -502,23 +431,15 @@ export class Enforcement {
     if ((await standingRooms(rooms.instance)).length === 0) return false;
     const differences = await rooms.check(legs);
     if (differences.some((line) => line.includes(" link "))) return false;
-    const slots = await this.both((engine) =>
-      engine.readBack().then(
-        (found) => found.slot,
-        () => undefined,
-      ),
+    const states = Object.values(rooms.engines).map((engine) => engine.readBack());
+    const slots = (await Promise.allSettled(states)).map((state) =>
+      state.status === "fulfilled" ? state.value.slot : undefined,
     );
     return slots.every((found) => found === slot);
   }
 
   private loaded(): readonly Loaded[] {
     return [this.confirmed, this.pending].filter((loaded) => loaded !== undefined);
-  }
-
-  private both<Result>(
-    work: (engine: Engine, point: Point) => Promise<Result>,
-  ): Promise<readonly Result[]> {
-    return Promise.all(POINTS.map((point) => work(this.options.rooms.engines[point], point)));
   }
 
   /** A turn that writes rules: never on top of what somebody else wrote, or that would be adopted. */

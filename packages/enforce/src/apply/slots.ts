@@ -1,0 +1,108 @@
+/** Writes policies and grants into the slots of both engines. */
+import { SallyportError } from "@sallyport/core";
+import { type Legs, livenessOf, type Point } from "@sallyport/policy/legs";
+import type { LiveEntry, Lowering, Slot } from "../engine.ts";
+import { POINTS } from "../rooms/plan.ts";
+import type { RoomSet } from "../rooms/room-set.ts";
+import type { Engine, GrantRow } from "./engine-port.ts";
+import type { GrantBook, HeldGrant, Terms } from "./grants.ts";
+import type { Generation } from "./state.ts";
+
+/** A policy that is in a slot of both engines. */
+export interface Loaded {
+  readonly generation: Generation;
+  readonly legs: Legs;
+  /** What the kernels were told last, by conduit key. */
+  readonly live: Map<string, LiveEntry>;
+}
+
+export interface SlotsOptions {
+  readonly rooms: RoomSet;
+  readonly grants: GrantBook;
+  readonly clock: () => number;
+  readonly terms: () => Terms;
+  /** The number of a conduit, by its key. */
+  readonly idOf: (key: string) => number;
+}
+
+export class Slots {
+  private readonly options: SlotsOptions;
+
+  constructor(options: SlotsOptions) {
+    this.options = options;
+  }
+
+  async load(generation: Generation, legs: Legs): Promise<Loaded> {
+    const loaded = { generation, legs, live: this.entries(legs) };
+    await this.both((engine, point) => engine.load(this.lowering(loaded, point)));
+    return loaded;
+  }
+
+  /** Makes a slot the confirmed one, and reads back that it is. */
+  async confirm(slot: Slot): Promise<void> {
+    const { engines } = this.options.rooms;
+    await engines.inner.select({ confirmed: slot });
+    await engines.outer.select({ confirmed: slot });
+    await this.both(async (engine, point) => {
+      if ((await engine.readBack()).slot === slot) return;
+      throw new SallyportError("slot-not-selected", `${point} kept its old slot`);
+    });
+  }
+
+  /** Tells the kernels what is open now and until when, where that is not what they know. */
+  async refresh(loaded: Loaded): Promise<void> {
+    const changed = [...this.entries(loaded.legs)].filter(
+      ([key, entry]) => JSON.stringify(entry) !== JSON.stringify(loaded.live.get(key)),
+    );
+    for (const [key, entry] of changed) loaded.live.set(key, entry);
+    const grants = this.rows(loaded.legs).map(({ entry }) => entry);
+    const all = [...changed.map(([, entry]) => entry), ...grants];
+    if (all.length === 0) return;
+    await this.both((engine, point) => engine.setLive(this.lowering(loaded, point), all));
+  }
+
+  /** The book has the grant already. */
+  async addGrant(held: HeldGrant, loaded: Loaded): Promise<void> {
+    const row = this.row(held, loaded.legs);
+    await this.both((engine, point) => engine.addGrant(this.lowering(loaded, point), row));
+  }
+
+  /** The book has the grant no longer. */
+  async removeGrant(held: HeldGrant, loaded: Loaded): Promise<void> {
+    const row = this.row(held, loaded.legs);
+    await this.both((engine, point) => engine.removeGrant(this.lowering(loaded, point), row));
+  }
+
+  private lowering({ legs, generation, live }: Loaded, point: Point): Lowering {
+    const { slot, number } = generation;
+    const now = this.options.clock();
+    return { legs, point, slot, generation: number, now, conduits: live, grants: this.rows(legs) };
+  }
+
+  private rows(legs: Legs): GrantRow[] {
+    return this.options.grants.all().map((held) => this.row(held, legs));
+  }
+
+  private row(held: HeldGrant, legs: Legs): GrantRow {
+    const { grants, clock, terms } = this.options;
+    return { grant: held.grant, entry: grants.entry(held, legs, clock(), terms()) };
+  }
+
+  private entries(legs: Legs): Map<string, LiveEntry> {
+    const { clock, idOf, terms } = this.options;
+    const { islands, timeTrusted } = terms();
+    return new Map(
+      legs.conduits.map((conduit) => {
+        const { key, audit } = conduit;
+        const diode = conduit.legs.some(({ replies }) => !replies);
+        const liveness = livenessOf(conduit, clock(), islands, timeTrusted);
+        return [key, { id: idOf(key), liveness, audit, diode }];
+      }),
+    );
+  }
+
+  private async both(work: (engine: Engine, point: Point) => Promise<void>): Promise<void> {
+    const { engines } = this.options.rooms;
+    await Promise.all(POINTS.map((point) => work(engines[point], point)));
+  }
+}

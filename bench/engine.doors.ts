@@ -17,20 +17,25 @@ interface Inside {
       readonly point: Point;
       readonly netns: string;
       readonly directory: string;
+      readonly samples?: {
+        readonly interface: string;
+        readonly perSecond: number;
+        readonly burst: number;
+      };
     }) => Engine & { readonly maps: string };
   };
   readonly "ebpf/lower": {
-    fillSlot(
+    readonly fillSlot: (
       lowering: Lowering,
       ifindexOf: (name: string) => number | undefined,
       clock: { readonly nowMs: number; readonly bootNs: bigint },
-    ): MapWrite[];
-    select(confirmed: Slot): MapWrite;
-    batchText(directory: string, writes: readonly MapWrite[]): string;
+    ) => MapWrite[];
+    readonly select: (confirmed: Slot) => MapWrite;
+    readonly batchText: (directory: string, writes: readonly MapWrite[]) => string;
   };
   readonly "ebpf/build": {
-    canBuild(): boolean;
-    build(object: string, defines?: readonly string[]): void;
+    readonly canBuild: () => boolean;
+    readonly build: (object: string, defines?: readonly string[]) => void;
   };
   readonly "nftables/engine": {
     readonly NftablesEngine: new (options: {
@@ -38,7 +43,7 @@ interface Inside {
       readonly netns: string;
     }) => Engine;
   };
-  readonly "nftables/allow-all": { allowAll(): Document };
+  readonly "nftables/allow-all": { readonly allowAll: () => Document };
   readonly "apply/translation": {
     readonly TranslatedEngine: new (engine: Engine, netns: string) => Engine;
   };

@@ -18,9 +18,9 @@ import { inside } from "./engine.doors.ts";
 import { FRAME_SLOT_BYTES, innerOnly, plantLegs } from "./engine.plant.ts";
 import { PacketRoom, PacketSource, type RoomOptions } from "./engine.rooms.ts";
 import { OneRule, OneRuleProgram } from "./engine.variants.ts";
-import { interleaved, median, spread } from "./ratio.ts";
+import { interleaved, median, roundsOr, spread } from "./ratio.ts";
 
-const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 7);
+const ROUNDS = 7;
 /** The same in every room, whatever the number of conduits: what differs is the policy alone. */
 const SESSIONS = 10_000;
 /** Packets of each session once it is open. */
@@ -94,7 +94,7 @@ async function measure(kind: Kind, source: PacketSource): Promise<Result[]> {
   const hundred = await room("c", "hundred", make.ours);
   const thousand = await room("k", "thousand", make.ours);
   const tenThousand = await room("x", "tenThousand", make.ours);
-  const seen = await interleaved(ROUNDS, {
+  const seen = await interleaved(roundsOr(ROUNDS), {
     one: (round) => price(kind, one, round),
     hundred: (round) => price(kind, hundred, round),
     thousand: (round) => price(kind, thousand, round),
@@ -122,7 +122,7 @@ async function measure(kind: Kind, source: PacketSource): Promise<Result[]> {
   const growth = await programGrowth(source, hundred, tenThousand);
   return results.map((result) =>
     result.id === "ebpf-growth-established"
-      ? { ...growth, note: `${growth.note}; in the rooms ${result.ratio?.toFixed(2)}` }
+      ? { ...growth, note: `${growth.note}; in the rooms ${(result.ratio ?? 0).toFixed(2)}` }
       : result,
   );
 }
@@ -166,7 +166,7 @@ async function programGrowth(
   hundred: PacketRoom,
   tenThousand: PacketRoom,
 ): Promise<Result & { readonly note: string }> {
-  const seen = await interleaved(ROUNDS, {
+  const seen = await interleaved(roundsOr(ROUNDS), {
     hundred: () => programPrice(source, hundred),
     tenThousand: () => programPrice(source, tenThousand),
   });
@@ -183,14 +183,13 @@ async function programPrice(source: PacketSource, room: PacketRoom): Promise<num
   for (let index = 0; index < SAMPLE; index++) {
     const at = index * Math.floor(SESSIONS / SAMPLE);
     const device = bursts.find(({ first, end }) => first <= at && at < end)?.interface ?? "";
-    const [data, context] = [`frame-${index}`, `context-${device}`].map((name) =>
-      path.join(source.directory, name),
-    );
+    const data = path.join(source.directory, `frame-${index}`);
+    const context = path.join(source.directory, `context-${device}`);
     fs.writeFileSync(
-      data ?? "",
+      data,
       bytes.subarray(at * FRAME_SLOT_BYTES, at * FRAME_SLOT_BYTES + FRAME_SLOT_BYTES - 4),
     );
-    fs.writeFileSync(context ?? "", contextOf(room.ifindexOf(device)));
+    fs.writeFileSync(context, contextOf(room.ifindexOf(device)));
     lines.push(`prog run pinned ${program} data_in ${data} ctx_in ${context} repeat ${REPEAT}`);
   }
   const text = await run("bpftool", ["-j", "batch", "file", "-"], {

@@ -2,7 +2,7 @@
  * One engine alone in real rooms: RoomSet's own namespaces, guard routes and settings, its NICs bare
  * veths. Packets come from the kernel (`engine.packets.bpf.c`) and end behind the far ends.
  */
-import { type ChildProcessByStdio, execFileSync, spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -52,7 +52,14 @@ export class PacketSource implements AsyncDisposable {
     fs.mkdirSync(this.at());
     await run("mount", ["-t", "bpf", "bpf", this.at()]);
     for (const name of ["programs", "maps"]) fs.mkdirSync(this.at(name));
-    await run("bpftool", ["prog", "loadall", object, this.at("programs"), "pinmaps", this.at("maps")]);
+    await run("bpftool", [
+      "prog",
+      "loadall",
+      object,
+      this.at("programs"),
+      "pinmaps",
+      this.at("maps"),
+    ]);
   }
 
   at(...names: readonly string[]): string {
@@ -93,8 +100,8 @@ export class PacketRoom implements AsyncDisposable {
     const prefix = `spb${process.pid}${name}`;
     this.#source = source;
     this.#legs = legs;
-    this.#box = `${prefix}-box`;
-    this.#far = `${prefix}-far`;
+    this.#box = `${prefix}box`;
+    this.#far = `${prefix}far`;
     this.netns = `${prefix}-inner`;
     this.#directory = path.join(source.directory, name);
     const [runDir, stateDir] = [this.#directory, path.join(this.#directory, "state")];
@@ -163,15 +170,19 @@ export class PacketRoom implements AsyncDisposable {
     }[];
     for (const { ifname, ifindex, address } of links) {
       this.#ifindexes.set(ifname, ifindex);
-      this.#macs.set(ifname, Uint8Array.from(address.split(":"), (part) => Number.parseInt(part, 16)));
+      this.#macs.set(
+        ifname,
+        Uint8Array.from(address.split(":"), (part) => Number.parseInt(part, 16)),
+      );
     }
     const pins = [
       this.#source.at("programs", "source"),
       this.#source.at("maps", "frames"),
       this.#source.at("maps", "cursor"),
     ];
-    const command = [`--net=/run/netns/${this.netns}`, "--", this.#source.program, ...pins, `${CPU}`];
-    this.#sender = spawn("nsenter", command, { stdio: ["pipe", "pipe", "inherit"] });
+    const enter = ["nsenter", `--net=/run/netns/${this.netns}`, "--"] as const;
+    const [tool, ...rest] = [...enter, this.#source.program, ...pins, `${CPU}`] as const;
+    this.#sender = spawn(tool, rest, { stdio: ["pipe", "pipe", "inherit"] });
     this.#answers = createInterface({ input: this.#sender.stdout })[Symbol.asyncIterator]();
   }
 
@@ -238,7 +249,7 @@ export class PacketRoom implements AsyncDisposable {
     await this.#rooms.down().catch(() => {});
     const left = fs.readdirSync("/run/netns");
     for (const netns of [this.#box, this.#far].filter((name) => left.includes(name))) {
-      execFileSync("ip", ["netns", "del", netns]);
+      await run("ip", ["netns", "del", netns]);
     }
   }
 }

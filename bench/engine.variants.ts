@@ -97,7 +97,11 @@ export class OneRuleProgram extends SilentEngine {
     fs.mkdirSync(this.#directory, { recursive: true });
     await run("mount", ["-t", "bpf", "bpf", this.#directory]);
     fs.mkdirSync(path.join(this.#directory, "maps"));
-    const pins = [path.join(this.#directory, "program"), "pinmaps", path.join(this.#directory, "maps")];
+    const pins = [
+      path.join(this.#directory, "program"),
+      "pinmaps",
+      path.join(this.#directory, "maps"),
+    ];
     await run("bpftool", ["prog", "load", this.#object, ...pins]);
   }
 
@@ -122,4 +126,3 @@ export class OneRuleProgram extends SilentEngine {
     await run("umount", [this.#directory]).catch(() => "");
   }
 }
-

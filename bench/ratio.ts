@@ -1,4 +1,5 @@
 /** Ratios of medians over interleaved rounds, which mean the same on a slow and on a busy machine. */
+import process from "node:process";
 
 export function median(values: readonly number[]): number {
   if (values.length === 0) throw new RangeError("no value to take the median of");
@@ -12,12 +13,13 @@ export function median(values: readonly number[]): number {
  * Every contestant once a round, each time beginning with another one, so that none is always
  * measured after the same neighbor. The first round warms caches and is left out.
  */
-export async function interleaved<Name extends string, Value>(
+export async function interleaved<Seen extends object>(
   rounds: number,
-  contestants: Readonly<Record<Name, (round: number) => Promise<Value> | Value>>,
-): Promise<Record<Name, readonly Value[]>> {
+  contestants: { readonly [Each in keyof Seen]: (round: number) => Promise<Seen[Each]> },
+): Promise<{ readonly [Each in keyof Seen]: readonly Seen[Each][] }> {
+  type Name = keyof Seen;
   const names = Object.keys(contestants) as Name[];
-  const seen = new Map<Name, Value[]>(names.map((name) => [name, []]));
+  const seen = new Map<Name, Seen[Name][]>(names.map((name) => [name, []]));
   for (let round = 0; round <= rounds; round++) {
     for (let turn = 0; turn < names.length; turn++) {
       const name = names[(round + turn) % names.length];
@@ -26,11 +28,24 @@ export async function interleaved<Name extends string, Value>(
       if (round > 0) seen.get(name)?.push(value);
     }
   }
-  return Object.fromEntries(seen) as Record<Name, readonly Value[]>;
+  return Object.fromEntries(seen) as { [Each in Name]: Seen[Each][] };
 }
 
 /** Smallest and largest of the rounds' own ratios: how far one round can be off. */
 export function spread(ours: readonly number[], peers: readonly number[]): string {
   const each = ours.map((value, round) => value / (peers[round] ?? Number.NaN));
   return `${Math.min(...each).toFixed(2)} to ${Math.max(...each).toFixed(2)} by round`;
+}
+
+/** `BENCH_ROUNDS=2` for a look that proves nothing. */
+export function roundsOr(usual: number): number {
+  const asked = Number(process.env["BENCH_ROUNDS"] ?? usual);
+  if (!Number.isInteger(asked) || asked < 1) throw new RangeError("BENCH_ROUNDS is 1 or more");
+  return asked;
+}
+
+export async function tookMs(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
 }

@@ -28,8 +28,6 @@ import { buildSite, type Site } from "./site.ts";
 import type { Plant } from "./topology.ts";
 
 const EXIT = { ok: 0, failed: 1, degraded: 3, missing: 69, interrupted: 130 } as const;
-const INSTANCE = "demo";
-const PREFIX = "spdemo";
 const REFRESH_MS = 2000;
 /** `program` → the Debian package that brings it. */
 const PROGRAMS: Readonly<Record<string, string>> = {
@@ -49,8 +47,11 @@ const { values: options } = parseArgs({
     "no-install": { type: "boolean", default: false },
     "require-enforced": { type: "boolean", default: false },
     inside: { type: "boolean", default: false },
+    instance: { type: "string", default: "demo" },
   },
 });
+const INSTANCE = options.instance;
+const PREFIX = `sp${INSTANCE}`;
 
 const isRoot = process.getuid?.() === 0;
 /** Set by Ctrl-C; a field, because it changes while loops wait. */
@@ -180,7 +181,7 @@ async function demo(mode: Mode): Promise<number> {
 }
 
 function pidFile(): string {
-  return path.join(path.dirname(instanceNamed(INSTANCE).runDir), "demo.pid");
+  return path.join(path.dirname(instanceNamed(INSTANCE).runDir), `${INSTANCE}.pid`);
 }
 
 function demoPid(): number | undefined {

@@ -261,11 +261,15 @@ export const demo: Command = {
     const flags = ["once", "no-install", "require-enforced", "json"].filter(
       (flag) => invocation.flag(flag) || (flag === "json" && invocation.json),
     );
-    const child = spawn(process.execPath, [main, ...flags.map((flag) => `--${flag}`)], {
-      stdio: "inherit",
-    });
-    // The terminal sends Ctrl-C to both: this process waits for the demo to clean up.
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => undefined);
+    const name = invocation.text("instance");
+    const args = [
+      ...flags.map((flag) => `--${flag}`),
+      ...(name === undefined ? [] : ["--instance", name]),
+    ];
+    const child = spawn(process.execPath, [main, ...args], { stdio: "inherit" });
+    // This process waits for the demo to clean up. A terminal's Ctrl-C reaches both; twice is once.
+    for (const signal of ["SIGINT", "SIGTERM"] as const)
+      process.on(signal, () => child.kill(signal));
     const code = await new Promise<number>((resolve) => {
       child.once("error", () => resolve(EXIT.failed));
       child.once("exit", (exit, signal) =>

@@ -5,7 +5,7 @@ import { apply, confirm, drift, plan, rollback } from "./cli/change-commands.ts"
 import { dispatch } from "./cli/dispatch.ts";
 import { denials, flows } from "./cli/flow-commands.ts";
 import { grantAdd, grantList, grantRevoke, islandOff, islandOn } from "./cli/grant-commands.ts";
-import { diff, explain, fmt, matrix, schema, validate } from "./cli/policy-commands.ts";
+import { diff, explain, exported, fmt, matrix, schema, validate } from "./cli/policy-commands.ts";
 import {
   completionCommand,
   demo,
@@ -19,7 +19,7 @@ import {
 
 const commands: readonly Command[] = [
   ...[demo, init, up, down, status, doctor, plan, apply, confirm, rollback, drift],
-  ...[validate, fmt, explain, matrix, diff, schema],
+  ...[validate, fmt, explain, matrix, diff, exported, schema],
   ...[grantAdd, grantList, grantRevoke, denials, flows, islandOn, islandOff],
   ...[version, completionCommand(() => commands)],
 ];

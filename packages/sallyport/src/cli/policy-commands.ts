@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { formatDiagnostic, type Ipv4, parseIpv4, SallyportError } from "@sallyport/core";
+import { EXPORT_TARGETS, exportText } from "@sallyport/enforce/export";
 import { authorizeModbus, type ModbusQuestion } from "@sallyport/gate";
 import {
   type Circumstances,
@@ -164,6 +165,30 @@ export const matrix: Command = {
         ? formatMatrix(legs, found, names)
         : `${formatOpenAt(open)}\n\n${formatMatrix(legs, found, names)}`;
     invocation.result({ ...found, conduits: open.conduits }, text);
+    return EXIT.ok;
+  },
+};
+
+export const exported: Command = {
+  name: "policy export",
+  args: "outer|inner",
+  help: "The policy as rules for a second vendor's box that stands in line with this one.",
+  flags: {
+    ...POLICY_FLAG,
+    format: {
+      type: "string",
+      value: "NAME",
+      help: `${EXPORT_TARGETS.join(" or ")} (default: nftables)`,
+    },
+  },
+  async run(invocation) {
+    const [point] = invocation.args;
+    if (point !== "outer" && point !== "inner") {
+      throw new SallyportError("usage", "which side? outer or inner");
+    }
+    const { legs } = await legsOf(invocation);
+    const text = exportText(legs, point, invocation.text("format") ?? "nftables", Date.now());
+    invocation.result({ point, text }, text);
     return EXIT.ok;
   },
 };

@@ -79,6 +79,7 @@ const WHERE: Where = {
   asset: "tank-plc",
   listener: "10.31.0.20:5001",
   slot: 0,
+  policyLine: "site.yaml:1",
 };
 
 function gateLines(events: readonly GateEvent[]): string {

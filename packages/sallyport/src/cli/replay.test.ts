@@ -134,6 +134,7 @@ function morning({ enforcer, watch, gate }: Told): void {
     asset: "tank-plc",
     listener: "10.30.0.10:5001",
     slot: 0,
+    policyLine: "site.yaml:1",
   };
   const peer = "10.10.0.10";
   const writing = {

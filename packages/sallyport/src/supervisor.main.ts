@@ -145,10 +145,11 @@ function startWatch(stand: RoomsStand): Worker {
   return new Worker(
     {
       name: "watch",
-      command: [
-        ...["setpriv", "--pdeathsig=KILL", "--", node, ...flags, main("watch")],
-        ...[stand.outer, stand.inner.netns, stand.inner.device, directory, String(uid ?? "")],
-      ],
+      // A capture that gives up root forgets whose death it should follow; a process namespace does not.
+      command: caged({}, [
+        ...[node, ...flags, main("watch"), stand.outer, stand.inner.netns, stand.inner.device],
+        ...[directory, String(uid ?? "")],
+      ]),
       outputFile: path.join(eventsDir(instance), "watch.ndjson"),
     },
     events,

@@ -101,6 +101,10 @@ export class Poller {
     return this.#process.isRunning;
   }
 
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   since(at: number): readonly Answer[] {
     return this.#answers.filter((answer) => answer.t >= at);
   }

@@ -188,9 +188,10 @@ export class EbpfEngine implements Engine {
     return {
       hits: readHits(await this.#dump("hits")),
       denials: readDenied(await this.#dump("denied"), this.point, this.#names),
-      peers: readPeers(await this.#dump("peers")).map((peer) => ({
+      // The time of the boot clock stays behind: JSON has no word for it.
+      peers: readPeers(await this.#dump("peers")).map(({ lastBootNs: _, protocol, ...peer }) => ({
         ...peer,
-        protocol: PROTOCOL_NAMES.get(peer.protocol) ?? String(peer.protocol),
+        protocol: PROTOCOL_NAMES.get(protocol) ?? String(protocol),
       })),
     };
   }

@@ -49,6 +49,8 @@ export async function compileInChild(
           "--no-new-privs",
           "--bounding-set=-all",
           "--inh-caps=-all",
+          // Changing the uid cleared what --kill-child had set: without this it would outlive its end.
+          "--pdeathsig=KILL",
           "--",
         ]);
   const empty = ["--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];

@@ -15,6 +15,7 @@ import {
   eventsDir,
   fields,
   instanceNamed,
+  isRefusal,
   runDoctor,
   statusText,
   stopGateway,
@@ -225,10 +226,11 @@ function conclude(results: readonly RowResult[]): number {
     const summary = { rows: results.length, wrong: wrong.length, notEnforced: left.length };
     process.stdout.write(`${JSON.stringify({ type: "summary", ...summary })}\n`);
   } else {
+    // Zones and conduits stand in the lines above; the table is to be read at a glance.
     const rows = results.map((row) => [
       row.what,
-      row.expected,
-      row.enforced ? (row.ok ? "as expected" : row.seen) : NOT_ENFORCED,
+      row.expected.replace(/ \(.*\)$/, ""),
+      row.enforced ? (row.ok ? "same" : row.seen) : NOT_ENFORCED,
     ]);
     process.stdout.write(`\n${table(["what", "expected", "seen"], rows)}\n`);
     process.stdout.write(
@@ -263,10 +265,7 @@ async function live(plant: Plant): Promise<void> {
   try {
     while (!run.interrupted) {
       const status = await ask(instance.name, { type: "status" });
-      const news = reader
-        .poll()
-        .filter((event) => "reason" in event)
-        .map(denialLine);
+      const news = reader.poll().filter(isRefusal).map(denialLine);
       recent = [...recent, ...news].slice(-8);
       const level = polls[0]?.goodSince(0)?.values?.[0];
       if (options.json)

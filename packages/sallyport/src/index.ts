@@ -8,7 +8,7 @@ export { readPolicy } from "./cli/policy-files.ts";
 export { startSupervisor, stopGateway, supervisorPid } from "./cli/run-commands.ts";
 export { statusText } from "./cli/status-text.ts";
 export { table } from "./cli/table.ts";
-export { denialLine } from "./cli/flow-commands.ts";
+export { denialLine, isRefusal } from "./cli/flow-commands.ts";
 export { type Finding, runDoctor } from "./doctor.ts";
 export { EventReader, type StoredEvent } from "./event-reader.ts";
 export { eventsDir, type Instance, instanceNamed } from "./instance.ts";

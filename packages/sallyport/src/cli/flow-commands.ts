@@ -11,8 +11,13 @@ const FOLLOW_MS = 500;
 const SHOWN_DEFAULT = 50;
 const SHOWN_MAX = 100_000;
 
-/** What the engines and gates refused. */
 const REFUSALS = new Set(["packet-denied", "pdu-refused", "connection-refused"]);
+
+/** What the engines and gates refused; a gate closes both sides on bytes that are no request. */
+export function isRefusal(event: StoredEvent): boolean {
+  if (event.type === "connection-closed") return word(event, "reason").startsWith("l7.");
+  return REFUSALS.has(event.type);
+}
 
 export const denials: Command = {
   name: "denials",
@@ -27,7 +32,7 @@ export const denials: Command = {
   async run(invocation) {
     const reader = new EventReader(eventsDir(instanceNamed(invocation.instance)));
     const wanted = (event: StoredEvent): boolean =>
-      REFUSALS.has(event.type) &&
+      isRefusal(event) &&
       matches(event, "conduit", invocation.text("conduit")) &&
       matches(event, "reason", invocation.text("reason"));
     show(invocation, reader.poll().filter(wanted).slice(-count(invocation)));
@@ -135,7 +140,8 @@ export function denialLine(event: StoredEvent): string {
   // A gate knows no zones, but can say what was wrong with the request.
   const detail = [point === "" ? "" : ` (${zones})`, by, sentence(word(event, "why"))].join("");
   const when = event.at.slice(0, 23).replace("T", " ");
-  return `${when} DENY at ${point || event.process}: ${reason}  ${what} ${ends}${detail}`;
+  const tried = [what, ends].filter((part) => part !== "").join(" ");
+  return `${when} DENY at ${point || event.process}: ${reason}  ${tried}${detail}`;
 }
 
 function sentence(why: string): string {

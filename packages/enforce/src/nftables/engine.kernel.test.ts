@@ -315,7 +315,7 @@ test("drift is seen in rules and in elements, and not in what counts or runs out
     ["add", "rule", "ip", "sallyport", "forward", "accept"],
     ["delete", "element", "ip", "sallyport", "rooms_0", "{ 10.30.0.10 }"],
     ["add", "element", "ip", "sallyport", "cells_0", "{ 16 . 0:10 . tcp . 22 : 1 }"],
-    ["add", "rule", "ip", "sallyport", "confirmed", "accept"],
+    ["add", "rule", "ip", "sallyport", "judge", "accept"],
     ["add", "element", "ip", "sallyport", "live_0", "{ 2 }"],
     ["add", "table", "inet", "mine"],
   ]) {

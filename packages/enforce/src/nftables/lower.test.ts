@@ -122,7 +122,7 @@ test("a digest does not see which slot is confirmed, but sees anything beside it
   assert.equal(digest(whole(0)), digest(whole(1)));
   const accept = {
     add: {
-      rule: { family: "ip", table: "sallyport", chain: "confirmed", expr: [{ accept: null }] },
+      rule: { family: "ip", table: "sallyport", chain: "judge", expr: [{ accept: null }] },
     },
   };
   assert.notEqual(digest([...whole(0), accept]), digest(whole(0)));

@@ -16,12 +16,11 @@ import type { LiveEntry, Lowering, Slot } from "../engine.ts";
 import { atoms, type Classes, classify } from "./classes.ts";
 import * as nft from "./json.ts";
 import { Cells } from "./cells.ts";
-import { type Elements, grantRedirects, grantRows, redirectElements } from "./redirects.ts";
+import { allRedirects, type Elements, grantRedirects, grantRows } from "./redirects.ts";
 import { slotRules } from "./rules.ts";
+import { translation } from "./skeleton.ts";
 import { answeringRules, CLOSED_REASONS, slotTables } from "./tables.ts";
 
-/** The class of sources that belong to other interfaces only. */
-const ELSEWHERE = 1;
 const CLASS_BASE = 16;
 const ADDRESS_LAST = 0xffffffff;
 const MULTICAST: Interval = { first: 0xe0000000, last: 0xefffffff };
@@ -39,14 +38,15 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
   const { sessionsPerZone } = legs.limits;
   const rules = { slot, generation, sessionsPerZone, sampled: options.sampled ?? true };
   const entries = [...conduits.values(), ...grants.map(({ entry }) => entry)];
+  const redirects = allRedirects(lowering);
   const commands: nft.Command[] = [
     ...slotTables(slot).map(({ name, isMap }) => nft.flush(isMap ? "map" : "set", name)),
     ...slotRules(rules),
     ...answeringRules(legs.limits),
     ...zoneElements(legs, slot),
     ...cellElements(lowering),
-    ...redirectElements(lowering).flatMap(asCommands),
-    ...grants.flatMap((row) => grantRedirects(lowering, row)).flatMap(asCommands),
+    ...(redirects.ids.length === 0 ? [] : translation()),
+    ...redirects.elements.flatMap(asCommands),
     ...asCommands(grantRows(lowering)),
     ...nft.elements(
       "hits",
@@ -54,10 +54,13 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
     ),
     ...liveElements(entries, now, slot),
   ];
+  const special = new Set(redirects.ids);
   for (const kind of ["audit", "diode"] as const) {
     const ids = entries.filter((entry) => entry[kind]).map(({ id }) => id);
     commands.push(...nft.elements(`${kind}_${slot}`, ids));
+    for (const id of ids) special.add(id);
   }
+  commands.push(...nft.elements(`special_${slot}`, [...special]));
   return { nftables: commands };
 }
 
@@ -106,15 +109,17 @@ export function select(selection: {
 }): nft.Document {
   const { confirmed, pending } = selection;
   const commands: nft.Command[] = [];
-  for (const [map, fixed, chain] of [
-    ["pending", "confirmed", "slot"],
-    ["pending_early", "confirmed_early", "early"],
+  for (const [base, map, chain] of [
+    ["judge", "pending", "slot"],
+    ["refuse_early", "pending_early", "early"],
   ] as const) {
-    commands.push(nft.flush("map", map), nft.flush("chain", fixed));
-    commands.push(nft.rule(fixed, nft.goto(`${chain}_${confirmed}`)));
-    if (pending === undefined) continue;
-    const key = { elem: { val: "ip", timeout: pending.seconds } };
-    commands.push(...nft.elements(map, [[key, nft.goto(`${chain}_${pending.slot}`)]]));
+    commands.push(nft.flush("map", map), nft.flush("chain", base));
+    if (pending !== undefined) {
+      const key = { elem: { val: "ip", timeout: pending.seconds } };
+      commands.push(...nft.elements(map, [[key, nft.goto(`${chain}_${pending.slot}`)]]));
+      commands.push(nft.rule(base, nft.vmap(nft.meta("protocol"), map)));
+    }
+    commands.push(nft.rule(base, nft.goto(`${chain}_${confirmed}`)));
   }
   return { nftables: commands };
 }
@@ -194,6 +199,7 @@ function cellElements(lowering: Lowering): nft.Command[] {
   const zones = legs.zones.length;
   const from = classify(sources.sets, CLASS_BASE, ([first = zones]) => first < zones);
   const to = classify(targets.sets, CLASS_BASE, ([first]) => first === 0);
+  const answering = to.hosts.map(({ address }) => address).sort((a, b) => a - b);
   const cells = new Cells();
   for (const { leg, id, from: fromSet, to: toSet } of covering) {
     for (const source of from.of(fromSet)) {
@@ -201,7 +207,7 @@ function cellElements(lowering: Lowering): nft.Command[] {
     }
   }
   return [
-    ...sourceElements(from, legs, point, slot),
+    ...sourceElements(from, answering, legs, point, slot),
     ...targetElements(to, slot),
     ...cells.elements(slot),
   ];
@@ -238,27 +244,55 @@ class Pool {
   }
 }
 
-/** Step 7: the class of a source, and the one interface where it may arrive. */
-function sourceElements(from: Classes, legs: Legs, point: Point, slot: Slot): nft.Command[] {
-  const zoneOf = (number: number): Legs["zones"][number] | undefined =>
-    legs.zones[from.itemsOf.get(number)?.[0] ?? -1];
-  const here = (number: number): number => (zoneOf(number)?.point === point ? number : ELSEWHERE);
-  const places: Json[] = [];
-  for (const number of from.itemsOf.keys()) {
-    const zone = zoneOf(number);
-    if (zone?.point === point) places.push(nft.concat(number, zone.interface));
+/**
+ * Step 7: the class of a source with the one interface where it may arrive. Hosts that conduits name as
+ * targets are found as fast as sources, since they answer.
+ */
+function sourceElements(
+  from: Classes,
+  targets: readonly Ipv4[],
+  legs: Legs,
+  point: Point,
+  slot: Slot,
+): nft.Command[] {
+  const deviceOf = (number: number): string | undefined => {
+    const zone = legs.zones[from.itemsOf.get(number)?.[0] ?? -1];
+    return zone?.point === point ? zone.interface : undefined;
+  };
+  const hosts = new Map(from.hosts.map(({ address, number }) => [address, number]));
+  for (const { first, last, number } of from.nets) {
+    for (const address of between(targets, first, last)) hosts.set(address, number);
   }
+  const exact = [...hosts].flatMap(([address, number]): Json[] => {
+    const device = deviceOf(number);
+    return device === undefined ? [] : [[nft.concat(formatIpv4(address), device), number]];
+  });
+  const nets = from.nets.filter(({ number }) => deviceOf(number) !== undefined);
+  const places = [...from.itemsOf.keys()].flatMap((number): Json[] => {
+    const device = deviceOf(number);
+    return device === undefined ? [] : [nft.concat(number, device)];
+  });
   return [
-    ...nft.elements(
-      `src_host_${slot}`,
-      from.hosts.map(({ address, number }) => [formatIpv4(address), here(number)]),
-    ),
+    ...nft.elements(`src_host_${slot}`, exact),
     ...nft.elements(
       `src_net_${slot}`,
-      from.nets.map((net) => [range(net), here(net.number)]),
+      nets.map((net) => [range(net), net.number]),
     ),
     ...nft.elements(`src_if_${slot}`, places),
   ];
+}
+
+/** Of sorted addresses, those from first to last. */
+function between(sorted: readonly Ipv4[], first: Ipv4, last: Ipv4): readonly Ipv4[] {
+  let low = 0;
+  for (let high = sorted.length; low < high; ) {
+    const middle = (low + high) >> 1;
+    if ((sorted[middle] ?? 0) < first) low = middle + 1;
+    else high = middle;
+  }
+  let end = low;
+  while ((sorted[end] ?? Number.POSITIVE_INFINITY) <= last) end++;
+  return sorted.slice(low, end);
 }
 
 function targetElements(to: Classes, slot: Slot): nft.Command[] {
@@ -276,9 +310,14 @@ function targetElements(to: Classes, slot: Slot): nft.Command[] {
 
 /** A grant that `lowering` has now: its row, where it leads, and its end. */
 export function addGrant(lowering: Lowering, row: GrantRow): nft.Document {
-  const commands = grantRedirects(lowering, row).flatMap(asCommands);
+  const { ids, elements } = grantRedirects(lowering, row);
   return {
-    nftables: [...grantCommands(lowering), ...commands, ...setLive(lowering, [row.entry]).nftables],
+    nftables: [
+      ...(ids.length === 0 ? [] : translation()),
+      ...[...elements, [`special_${lowering.slot}`, ids] as const].flatMap(asCommands),
+      ...grantCommands(lowering),
+      ...setLive(lowering, [row.entry]).nftables,
+    ],
   };
 }
 

@@ -59,9 +59,8 @@ export function readLive(listing: Json, slot: Slot): number[] {
 /** The slot that judges now, undefined if none does. */
 export function readSlot(listing: Json): Slot | undefined {
   const pending = JSON.stringify(elementsOf(listing, "pending"));
-  const rules = itemsOf(listing).map((item) => objectOf(item["rule"]));
-  const confirmed = JSON.stringify(rules.filter((rule) => rule["chain"] === "confirmed"));
-  const where = pending.includes("slot_") ? pending : confirmed;
+  const judging = itemsOf(listing).filter((item) => objectOf(item["rule"])["chain"] === "judge");
+  const where = pending.includes("slot_") ? pending : JSON.stringify(judging);
   if (where.includes("slot_0")) return 0;
   return where.includes("slot_1") ? 1 : undefined;
 }
@@ -86,12 +85,19 @@ const MOVING = new Set([
  */
 export function rulesDigest(listing: Json): string {
   const items = itemsOf(listing).flatMap((item): Json[] => {
-    if (item["metainfo"] !== undefined) return [];
-    return [still(item)];
+    return item["metainfo"] === undefined && !isOfPending(item) ? [still(item)] : [];
   });
   const lines = items.map((item) => canonicalJson(item));
   // Rules of one chain stay in order; sets list their elements in the order of a hash table.
   return createHash("sha256").update(lines.join("\n")).digest("hex");
+}
+
+/** Chains in which `select` says which slot is in force. */
+const SELECTING = new Set(["judge", "refuse_early"]);
+
+function isOfPending(item: Item): boolean {
+  const { chain, expr } = objectOf(item["rule"]);
+  return SELECTING.has(textOf(chain)) && JSON.stringify(expr).includes('"@pending');
 }
 
 function still(item: Item): Json {
@@ -102,8 +108,7 @@ function still(item: Item): Json {
     const sorted = Array.isArray(elem) && !moving ? { elem: sortedElements(elem) } : {};
     out[kind] = uncounted({ ...rest, ...sorted });
     // Which slot is confirmed is an act of ours (`readSlot`); that it is one rule, and this, is not.
-    const chain = textOf(rest["chain"]);
-    if (kind === "rule" && chain.startsWith("confirmed")) {
+    if (kind === "rule" && SELECTING.has(textOf(rest["chain"]))) {
       out[kind] = JSON.parse(
         JSON.stringify(out[kind]).replace(/"(slot|early)_[01]"/g, '"$1"'),
       ) as Json;

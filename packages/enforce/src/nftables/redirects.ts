@@ -15,9 +15,15 @@ type GrantRow = Lowering["grants"][number];
 /** A set or map, and what goes in. */
 export type Elements = readonly [string, readonly Json[]];
 
-/** All redirects of conduits, and the veth behind which each listener lives. */
-export function redirectElements(lowering: Lowering): Elements[] {
-  const { legs, point, slot, conduits } = lowering;
+export interface Redirects {
+  /** Numbers of conduits and grants that are redirected here. */
+  readonly ids: readonly number[];
+  readonly elements: readonly Elements[];
+}
+
+/** All redirects of conduits and grants, and the veth behind which each listener lives. */
+export function allRedirects(lowering: Lowering): Redirects {
+  const { legs, point, slot, conduits, grants } = lowering;
   const pairs: Translation[] = [];
   const places: Json[] = [];
   for (const conduit of legs.conduits) {
@@ -35,7 +41,16 @@ export function redirectElements(lowering: Lowering): Elements[] {
       MARKS.inspectBase + index,
     ]),
   );
-  return [...translations(pairs, slot), [`redirecting_${slot}`, places], [`rooms_${slot}`, rooms]];
+  const granted = grants.map((row) => grantRedirects(lowering, row));
+  return {
+    ids: [...pairs.map(({ id }) => id), ...granted.flatMap(({ ids }) => ids)],
+    elements: [
+      ...translations(pairs, slot),
+      [`redirecting_${slot}`, places],
+      [`rooms_${slot}`, rooms],
+      ...granted.flatMap(({ elements }) => elements),
+    ],
+  };
 }
 
 /** Exact rows of all grants in force. Where two ask for the same row, the one that lasts longer has it. */
@@ -77,7 +92,7 @@ function sourcesOf(grant: Grant, legs: Legs, point: Point): Ipv4[] {
 export function grantRedirects(
   { legs, point, slot }: Lowering,
   { grant, entry }: GrantRow,
-): Elements[] {
+): Redirects {
   const conduit = legs.conduits.find(({ name }) => name === grant.conduit);
   const gated = (conduit?.legs ?? []).filter(
     (leg) => isGated(leg, point) && contains(leg.from, grant.source),
@@ -91,7 +106,10 @@ export function grantRedirects(
     .map((redirect) => ({ id: entry.id, redirect }));
   const source = [{ first: grant.source, last: grant.source }];
   const places = pairs.length === 0 ? [] : beginnings(legs, point, entry.id, source);
-  return [[`redirecting_${slot}`, places], ...translations(pairs, slot)];
+  return {
+    ids: pairs.map(({ id }) => id),
+    elements: [[`redirecting_${slot}`, places], ...translations(pairs, slot)],
+  };
 }
 
 interface Translation {

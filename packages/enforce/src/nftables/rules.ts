@@ -44,6 +44,9 @@ const SOURCE = nft.field("ip", "saddr");
 const TARGET = nft.field("ip", "daddr");
 const PORT = nft.field("th", "dport");
 const FLAGS = nft.field("tcp", "flags");
+const INTERFACE = nft.meta("iifname");
+/** IPS_DST_NAT of linux/netfilter/nf_conntrack_common.h. */
+const DNAT_STATUS = 0x20;
 const REPLY = nft.match(nft.ct("direction"), "==", "reply");
 const ORIGINAL = nft.match(nft.ct("direction"), "==", "original");
 const NUMBER_OF_CONNECTION = nft.set(MARK, nft.and(nft.ct("mark"), ONE_WAY - 1));
@@ -70,15 +73,26 @@ export function slotRules(options: SlotRules): nft.Command[] {
 type At = (name: string) => string;
 type Add = (chain: string, ...expr: Json[]) => void;
 
-/** Steps 7 and 9: `meta mark` becomes the source class, `meta priority` the target class. */
+/**
+ * Steps 7 and 9: `meta mark` becomes the source class, `meta priority` the target class. Packets of an
+ * open session without anything special leave after two lookups.
+ */
 function sourceRules(at: At, add: Add): void {
-  const source = (map: string): Json => nft.set(MARK, nft.lookup(SOURCE, at(map)));
-  const target = (map: string): Json => nft.set(PRIORITY, nft.lookup(TARGET, at(map)));
-  add("slot", source("src_host"), nft.goto(at("sourced")));
-  add("slot", source("src_net"), nft.goto(at("sourced")));
+  const host = nft.set(MARK, nft.lookup(nft.concat(SOURCE, INTERFACE), at("src_host")));
+  const net = nft.set(MARK, nft.lookup(SOURCE, at("src_net")));
+  const place = nft.match(nft.concat(MARK, INTERFACE), "==", `@${at("src_if")}`);
+  const zone = nft.set(PRIORITY, nft.lookup(SOURCE, at("zone")));
+  const elsewhere = nft.goto(at("note_wrong-interface"));
+  add("slot", host, nft.goto(at("sourced")));
+  add("slot", net, place, nft.goto(at("sourced")));
+  add("slot", zone, nft.match(PRIORITY, "!=", 0), elsewhere);
   add("slot", nft.goto(at("note_no-src-zone")));
-  const place = nft.concat(MARK, nft.meta("iifname"));
-  add("sourced", nft.match(place, "!=", `@${at("src_if")}`), nft.goto(at("note_wrong-interface")));
+
+  const target = (map: string): Json => nft.set(PRIORITY, nft.lookup(TARGET, at(map)));
+  const live = nft.match(nft.ct("mark"), "==", `@${at("live")}`);
+  add("sourced", nft.match(L4PROTO, "==", "udp"), live, nft.goto(at("alive")));
+  // Neither SYN nor FIN; the mark of a diode's connection is not in the live set as it is.
+  add("sourced", nft.match(nft.and(FLAGS, 3), "==", 0), live, nft.goto(at("alive")));
   add("sourced", nft.match(nft.ct("mark"), "!=", 0), nft.jump(at("session")));
   add("sourced", target("dst_host"), nft.goto(at("classify")));
   add("sourced", target("dst_net"), nft.goto(at("classify")));
@@ -86,13 +100,20 @@ function sourceRules(at: At, add: Add): void {
   add("sourced", nft.goto(at("note_no-dst-zone")));
   // A grant that is closed leaves the packet to the conduits, which need the class again.
   add("granted", nft.match(MARK, "==", `@${at("live")}`), nft.goto(at("opening")));
-  add("granted", nft.match(MARK, ">=", BUNDLE), nft.goto(at("bundled")));
-  add("granted", source("src_host"), nft.goto(at("candidates")));
-  add("granted", source("src_net"), nft.goto(at("candidates")));
+  add("granted", host, nft.goto(at("candidates")));
+  add("granted", net, nft.goto(at("candidates")));
 }
 
-/** Step 8. What returns from here is treated as if there were no session; the class is still there. */
+/** Step 8. What returns from `session` is treated as if there were none; the class is still there. */
 function sessionRules(at: At, add: Add, slot: Slot): void {
+  const translated = nft.match(nft.ct("status"), "in", "dnat");
+  const leave = (chain: string): void => {
+    add(chain, translated, ORIGINAL, nft.set(MARK, HANDOVER[slot]), nft.ACCEPT);
+    add(chain, nft.set(MARK, MARKS.pass), nft.ACCEPT);
+  };
+  add("alive", nft.match(nft.ct("mark"), "==", "@hits"));
+  leave("alive");
+
   const syn = (mask: number, value: number): Json => nft.match(nft.and(FLAGS, mask), "==", value);
   add("session", nft.match(nft.ct("mark"), ">=", ONE_WAY), REPLY, nft.RETURN);
   add("session", syn(2, 2), nft.goto(at("session_syn")));
@@ -112,12 +133,13 @@ function sessionRules(at: At, add: Add, slot: Slot): void {
   add("session_icmp", type([3, 11, 12]), quoteStart, whole, quoteEnd, live);
 
   add("session_live", NUMBER_OF_CONNECTION);
-  add("session_live", nft.match(MARK, "==", `@${at("live")}`), nft.goto(at("alive")));
+  add("session_live", nft.match(MARK, "==", `@${at("live")}`), nft.goto(at("alive_slow")));
   add("session_live", nft.goto(at("lost")));
-  add("alive", nft.match(MARK, "==", "@hits"));
-  const translated = nft.match(nft.ct("status"), "in", "dnat");
-  add("alive", translated, ORIGINAL, nft.set(MARK, HANDOVER[slot]), nft.ACCEPT);
-  add("alive", nft.set(MARK, MARKS.pass), nft.ACCEPT);
+  // Translated ones are remembered after the translation.
+  const plain = nft.match(nft.and(nft.ct("status"), DNAT_STATUS), "==", 0);
+  add("alive_slow", nft.match(nft.and(FLAGS, 3), "!=", 0), plain, nft.jump("answering"));
+  add("alive_slow", nft.match(MARK, "==", "@hits"));
+  leave("alive_slow");
   add("lost", nft.jump(at("ended")));
   // The reset answers a packet of ours, so it may leave with that one's mark.
   add("lost", IS_TCP, nft.set(MARK, MARKS.pass), { reject: { type: "tcp reset" } });
@@ -179,8 +201,6 @@ function openingRules(at: At, add: Add, options: SlotRules): void {
   add("opening", invalid);
 
   add("create", nft.set(nft.ct("mark"), MARK));
-  const oneWay = nft.set(nft.ct("mark"), nft.or(MARK, ONE_WAY));
-  add("create", nft.match(MARK, "==", `@${at("diode")}`), oneWay);
   // The limit is part of the key: a changed one starts a new count.
   add("create", nft.set(PRIORITY, nft.lookup(SOURCE, at("zone"))), nft.set(MARK, sessionsPerZone));
   const refuse = nft.goto(at("limited"));
@@ -191,13 +211,17 @@ function openingRules(at: At, add: Add, options: SlotRules): void {
   add("create", nft.each("add", "budget", PAIR, over), refuse);
   add("create", NUMBER_OF_CONNECTION);
   add("create", nft.match(L4PROTO, "==", { set: ["tcp", "udp"] }), nft.jump("opened"));
-  add("create", nft.match(MARK, "==", `@${at("audit")}`), nft.jump(at("note_would-deny")));
   add("create", nft.match(MARK, "==", "@hits"));
-  // A conduit may be redirected where it begins and forwarded where its gate dials on.
-  const began = nft.concat(MARK, nft.meta("iifname"));
-  const redirecting = nft.match(began, "==", `@${at("redirecting")}`);
-  add("create", redirecting, nft.set(MARK, HANDOVER[slot]), nft.ACCEPT);
+  add("create", nft.match(MARK, "==", `@${at("special")}`), nft.jump(at("special")));
+  add("create", IS_TCP, nft.jump("answering"));
   add("create", nft.set(MARK, MARKS.pass), nft.ACCEPT);
+  const oneWay = nft.set(nft.ct("mark"), nft.or(MARK, ONE_WAY));
+  add("special", nft.match(MARK, "==", `@${at("diode")}`), oneWay);
+  add("special", nft.match(MARK, "==", `@${at("audit")}`), nft.jump(at("note_would-deny")));
+  // A conduit may be redirected where it begins and forwarded where its gate dials on.
+  const began = nft.concat(MARK, INTERFACE);
+  const redirecting = nft.match(began, "==", `@${at("redirecting")}`);
+  add("special", redirecting, nft.set(MARK, HANDOVER[slot]), nft.ACCEPT);
   add("limited", nft.each("add", "full", PAIR));
   add("limited", NUMBER_OF_CONNECTION);
   add("limited", nft.goto(at("note_session-limit")));

@@ -66,26 +66,24 @@ export function skeleton({
       ...slots,
       ...(installed ? [] : dynamicSets()),
       ...CHAINS.flatMap((name) => [nft.add("chain", { name }), nft.flush("chain", name)]),
-      ...["confirmed", "confirmed_early", "answering"].map((name) => nft.add("chain", { name })),
+      ...["refuse_early", "answering"].map((name) => nft.add("chain", { name })),
       ...writingRules(),
       ...BASE_CHAINS.flatMap(([name, hook, prio, policy, type = "filter"]) => [
         nft.add("chain", { name, type, hook, prio, policy }),
-        nft.flush("chain", name),
+        // What stands in `judge` is an act of `select`.
+        ...(name === "judge" ? [] : [nft.flush("chain", name)]),
       ]),
       ...earlyRules(),
-      ...judgingRules(),
       ...leavingRules(),
       ...screen(sampled),
     ],
   };
 }
 
-const CHAINS = ["refuse_early", "urgent", "count", "opened", "writable"];
+const CHAINS = ["early_tcp", "early_flags", "count", "opened", "writable"];
 const BASE_CHAINS: readonly (readonly [string, string, number, string, string?])[] = [
   ["early", "prerouting", -450, "drop"],
   ["judge", "prerouting", -110, "drop"],
-  ["translate", "prerouting", -100, "accept", "nat"],
-  ["handover", "prerouting", -90, "drop"],
   ["input", "input", 0, "drop"],
   ["forward", "forward", 0, "drop"],
   ["output", "output", 0, "drop"],
@@ -114,47 +112,54 @@ function writingRules(): nft.Command[] {
 
 /** Steps 4 to 6, before conntrack could put fragments together. */
 function earlyRules(): nft.Command[] {
-  const early = (reason: PacketReason, ...when: nft.Json[]): nft.Command => {
-    const code = nft.set(MARK, EARLY_REASONS.indexOf(reason));
-    return nft.rule("early", ...when, code, nft.goto("refuse_early"));
-  };
+  const refuse = (reason: PacketReason): nft.Json => nft.set(MARK, EARLY_REASONS.indexOf(reason));
+  const early = (reason: PacketReason, ...when: nft.Json[]): nft.Command =>
+    nft.rule("early", ...when, refuse(reason), nft.goto("refuse_early"));
   const protocol = (name: nft.Json): nft.Json => nft.match(nft.field("ip", "protocol"), "==", name);
   // A rule with bits that the packet does not have does not match, so what follows is too short.
   const reaches = (byte: number): nft.Json =>
     nft.match(nft.bits("th", byte * 8, 8), "==", { range: [0, 255] });
-  const flags = (mask: number, value: number): nft.Json =>
-    nft.match(nft.and(FLAGS, mask), "==", value);
+  const flags = (mask: number, op: "==" | "!=", value: number): nft.Json =>
+    nft.match(nft.and(FLAGS, mask), op, value);
+  const unfragmented = nft.match(nft.and(nft.field("ip", "frag-off"), 0x3fff), "==", 0);
+  const bare = nft.match(nft.field("ip", "hdrlength"), "==", 5);
   const answering = nft.match(tcpTuple(true), "==", "@answering");
   // Conntrack calls URG invalid beside RST or SYN+ACK, where it means nothing: it is taken off.
   const plain = (value: number): nft.Command =>
-    nft.rule("urgent", flags(0x37, value | 0x20), nft.set(FLAGS, value));
+    nft.rule("early_flags", flags(0x37, "==", value | 0x20), nft.set(FLAGS, value));
   return [
+    nft.rule("early", bare, unfragmented, protocol("udp"), reaches(7), nft.ACCEPT),
+    nft.rule("early", bare, unfragmented, protocol("tcp"), nft.goto("early_tcp")),
     early("fragment", nft.match(nft.and(nft.field("ip", "frag-off"), 0x3fff), "!=", 0)),
     early("ip-options", nft.match(nft.field("ip", "hdrlength"), "!=", 5)),
-    nft.rule("early", protocol("tcp"), flags(0x20, 0x20), nft.jump("urgent")),
-    // The answering side's bare SYN would turn a connection round (simultaneous open, TIME_WAIT).
-    nft.rule("early", protocol("tcp"), flags(0x17, 2), answering, { notrack: null }),
-    nft.rule("early", protocol("tcp"), reaches(19), nft.ACCEPT),
-    nft.rule("early", protocol({ set: ["udp", "icmp"] }), reaches(7), nft.ACCEPT),
-    early("short", protocol({ set: ["tcp", "udp", "icmp"] })),
+    nft.rule("early", protocol("icmp"), reaches(7), nft.ACCEPT),
+    early("short", protocol({ set: ["udp", "icmp"] })),
     nft.rule("early", nft.ACCEPT),
-    nft.rule("refuse_early", nft.vmap(nft.meta("protocol"), "pending_early")),
-    nft.rule("refuse_early", nft.goto("confirmed_early")),
+    nft.rule("early_tcp", flags(0x22, "!=", 0), nft.jump("early_flags")),
+    nft.rule("early_tcp", reaches(19), nft.ACCEPT),
+    nft.rule("early_tcp", refuse("short"), nft.goto("refuse_early")),
     ...[0x04, 0x14, 0x12].map(plain),
+    // The answering side's bare SYN would turn a connection round (simultaneous open, TIME_WAIT).
+    nft.rule("early_flags", flags(0x17, "==", 2), answering, { notrack: null }),
   ];
 }
 
-/** The slot in force judges; what it says is to be translated is, or stops. */
-function judgingRules(): nft.Command[] {
+/**
+ * What the slots say is to be translated is, or stops. Added with the first redirect and not before:
+ * where the kernel keeps address translation, each new session pays for it.
+ */
+export function translation(): nft.Command[] {
+  const nat = { name: "translate", type: "nat", hook: "prerouting", prio: -100, policy: "accept" };
+  const base = { name: "handover", type: "filter", hook: "prerouting", prio: -90, policy: "drop" };
+  const commands = [nat, base].flatMap((chain) => [
+    nft.add("chain", chain),
+    nft.flush("chain", chain.name),
+  ]);
   const ends = nft.match(nft.and(FLAGS, 3), "!=", 0);
-  const commands = [
-    nft.rule("judge", nft.vmap(nft.meta("protocol"), "pending")),
-    nft.rule("judge", nft.goto("confirmed")),
-    nft.rule("handover", ends, nft.jump("answering")),
-  ];
+  const translated = nft.match(nft.ct("status"), "in", "dnat");
+  commands.push(nft.rule("handover", ends, translated, nft.jump("answering")));
   const key = nft.concat(nft.ct("mark"), nft.field("ip", "daddr"), nft.field("th", "dport"));
   const ported = nft.match(nft.meta("l4proto"), "==", { set: ["tcp", "udp"] });
-  const translated = nft.match(nft.ct("status"), "in", "dnat");
   for (const slot of SLOTS) {
     const mine = nft.match(MARK, "==", HANDOVER[slot]);
     const addr = nft.lookup(key, `redirect_address_${slot}`);
@@ -188,7 +193,6 @@ function screen(sampled: boolean): nft.Command[] {
   return [
     nft.add("chain", { name: "screen" }, "netdev"),
     nft.flush("chain", "screen", "netdev"),
-    nft.netdevRule("screen", nft.match(ETHERTYPE, "==", 0x0800), nft.ACCEPT),
     nft.netdevRule("screen", nft.match(ETHERTYPE, "==", 0x0806), arp, nft.ACCEPT),
     nft.netdevRule("screen", { counter: "not-ipv4" }, ...(sampled ? [SCREEN_EVENTS] : []), log),
     nft.netdevRule("screen", nft.DROP),
@@ -208,6 +212,7 @@ export function attach(
     const chain = `screen_${dev}`;
     const base = { name: chain, type: "filter", hook: "ingress", dev, prio: 0, policy: "drop" };
     commands.push(nft.add("chain", base, "netdev"), nft.flush("chain", chain, "netdev"));
+    commands.push(nft.netdevRule(chain, nft.match(ETHERTYPE, "==", 0x0800), nft.ACCEPT));
     const vlans = all.filter((name) => name.startsWith(`${dev}.`));
     if (vlans.length > 0) {
       const tags = vlans.map((name) => Number(name.slice(dev.length + 1)));

@@ -23,15 +23,15 @@ export const EARLY_REASONS: readonly PacketReason[] = ["fragment", "ip-options",
 
 /** Chains of one slot; `rules.ts` fills them. */
 export const SLOT_CHAINS: readonly string[] = [
-  ...["slot", "early", "sourced", "session", "session_syn", "session_icmp", "session_live"],
-  ...["alive", "lost", "ended", "classify", "candidates", "granted", "found", "bundled", "head"],
-  ...["closed", "unmatched", "opening", "create", "limited"],
+  ...["slot", "early", "sourced", "alive", "session", "session_syn", "session_icmp"],
+  ...["session_live", "alive_slow", "lost", "ended", "classify", "candidates", "granted", "found"],
+  ...["bundled", "head", "closed", "unmatched", "opening", "create", "special", "limited"],
   ...REASONS.map((reason) => `note_${reason}`),
 ];
 
 /** Of each slot: name, key, value of a map, and whether keys are ranges or run out. */
 const SLOT_TABLES = `
-  src_host          ipv4_addr                                 mark
+  src_host          ipv4_addr.ifname                          mark
   src_net           ipv4_addr                                 mark          interval
   src_if            mark.ifname                               -
   dst_host          ipv4_addr                                 classid
@@ -50,6 +50,7 @@ const SLOT_TABLES = `
   redirect_port     mark.ipv4_addr.inet_service               inet_service
   redirecting       mark.ifname                               -
   rooms             ipv4_addr                                 mark
+  special           mark                                      -
   diode             mark                                      -
   audit             mark                                      -
   live              mark                                      -             timeout

@@ -1,4 +1,15 @@
-/** What connection tracking must be told so that it tracks as packet-semantics.md says. */
+/**
+ * What connection tracking must be told so that it tracks as packet-semantics.md says.
+ *
+ * Where it still differs, found by trying every conversation of four packets; none lets a packet through
+ * that has no live session or open conduit:
+ * - RST answers the first SYN: the kernel forgets the session, the page keeps it closing for a while. What
+ *   follows is judged as if there were no session.
+ * - The answering side sends ACK to a SYN, then the opener RST: the kernel keeps the session closing.
+ * - SYN from the opener after the end: the kernel begins anew, so ACK and FIN must wait for SYN+ACK again.
+ * - The budget does not count sessions in CLOSE or TIME_WAIT, the page counts all that are closing.
+ * - ICMP errors with a wrong ICMP checksum are dropped where address translation is in use.
+ */
 import type { EngineLimits } from "@sallyport/policy/legs";
 
 /**

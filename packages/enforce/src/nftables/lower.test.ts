@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { conduit, CONDUITS, leg, lowering, plant, port, span } from "../ebpf/plant.test-kit.ts";
 import { atoms, classify } from "./classes.ts";
 import type { Document } from "./json.ts";
-import { fillSlot, select, setLive, zoneNumbers } from "./lower.ts";
+import { fillSlot, select, setLive } from "./lower.ts";
+import { zoneNumbers } from "./places.ts";
 import { rulesDigest } from "./read.ts";
 import { skeleton } from "./skeleton.ts";
 

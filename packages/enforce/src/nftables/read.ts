@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { canonicalJson, type Json, parseIpv4 } from "@sallyport/core";
 import { type Legs, type Point, REASONS } from "@sallyport/policy/legs";
 import type { DenialCounter, HitCounter, PeerCounter, Slot } from "../engine.ts";
-import { macOf, zoneNumbers } from "./lower.ts";
+import { macOf, zoneNumbers } from "./places.ts";
 
 type Value = Json | undefined;
 type Item = { readonly [name: string]: Json | undefined };

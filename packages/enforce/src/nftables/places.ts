@@ -1,0 +1,131 @@
+/** What addresses are to the engine: their zone, where they may arrive, and their class. */
+import { formatIpv4, type Interval, type Ipv4, type Json, normalize } from "@sallyport/core";
+import type { Legs, Point } from "@sallyport/policy/legs";
+import type { Slot } from "../engine.ts";
+import { atoms, type Classes } from "./classes.ts";
+import * as nft from "./json.ts";
+
+const ADDRESS_LAST = 0xffffffff;
+const MULTICAST: Interval = { first: 0xe0000000, last: 0xefffffff };
+
+/** Stable numbers of engine zones, for budgets and denial counters; 0 is "in none". */
+export function zoneNumbers(legs: Legs): ReadonlyMap<number, string> {
+  const names = new Map<number, string>();
+  for (const zone of legs.zones) {
+    let number = fnv1a(`${zone.name}@${zone.interface}`);
+    while (number === 0 || names.has(number)) number = (number + 1) % 2 ** 31;
+    names.set(number, zone.name);
+  }
+  return names;
+}
+
+/** FNV-1a of 31 bits: the same zone has the same number in every generation. */
+function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const char of text) hash = Math.imul(hash ^ (char.codePointAt(0) ?? 0), 0x01000193);
+  return hash >>> 1;
+}
+
+const range = ({ first, last }: Interval): Json =>
+  first === last ? formatIpv4(first) : { range: [formatIpv4(first), formatIpv4(last)] };
+const hosts = (addresses: readonly Ipv4[]): Interval[] =>
+  addresses.map((address) => ({ first: address, last: address }));
+
+/** What addresses are, apart from conduits: zones by number, and where nothing may be sent. */
+export function zoneElements(legs: Legs, slot: Slot): nft.Command[] {
+  const numbers = [...zoneNumbers(legs).keys()];
+  const zones = atoms([
+    [{ first: 0, last: ADDRESS_LAST }],
+    ...legs.zones.map((zone) => zone.addresses),
+  ]);
+  const named = zones.map((atom) => ({ ...atom, number: numbers[(atom.items[1] ?? 0) - 1] ?? 0 }));
+  const refusals = atoms(nowhere(legs)).map((atom): Json => {
+    const reason = atom.items.includes(0) ? "to-gateway" : "multicast";
+    return [range(atom), nft.goto(`note_${reason}_${slot}`)];
+  });
+  return [
+    ...nft.elements(
+      `zone_${slot}`,
+      named.map((atom) => [range(atom), atom.number]),
+    ),
+    ...nft.elements(
+      `zone_mac_${slot}`,
+      named.map((atom) => [range(atom), macOf(atom.number)]),
+    ),
+    ...nft.elements(`nowhere_${slot}`, refusals),
+  ];
+}
+
+/** Step 9: the box's own addresses, and those of many; the first list names the reason. */
+export function nowhere(legs: Legs): [Interval[], Interval[]] {
+  const limited = { first: ADDRESS_LAST, last: ADDRESS_LAST };
+  return [normalize(hosts(legs.own)), normalize([...hosts(legs.broadcast), MULTICAST, limited])];
+}
+
+export function macOf(number: number): string {
+  return number.toString(16).padStart(12, "0").match(/../g)?.join(":") ?? "";
+}
+
+/**
+ * Step 7: the class of a source with the one interface where it may arrive. Hosts that conduits name as
+ * targets are found as fast as sources, since they answer.
+ */
+export function sourceElements(
+  from: Classes,
+  targets: readonly Ipv4[],
+  legs: Legs,
+  point: Point,
+  slot: Slot,
+): nft.Command[] {
+  const deviceOf = (number: number): string | undefined => {
+    const zone = legs.zones[from.itemsOf.get(number)?.[0] ?? -1];
+    return zone?.point === point ? zone.interface : undefined;
+  };
+  const exact = new Map(from.hosts.map(({ address, number }) => [address, number]));
+  for (const { first, last, number } of from.nets) {
+    for (const address of between(targets, first, last)) exact.set(address, number);
+  }
+  const rows = [...exact].flatMap(([address, number]): Json[] => {
+    const device = deviceOf(number);
+    return device === undefined ? [] : [[nft.concat(formatIpv4(address), device), number]];
+  });
+  const nets = from.nets.filter(({ number }) => deviceOf(number) !== undefined);
+  const places = [...from.itemsOf.keys()].flatMap((number): Json[] => {
+    const device = deviceOf(number);
+    return device === undefined ? [] : [nft.concat(number, device)];
+  });
+  return [
+    ...nft.elements(`src_host_${slot}`, rows),
+    ...nft.elements(
+      `src_net_${slot}`,
+      nets.map((net) => [range(net), net.number]),
+    ),
+    ...nft.elements(`src_if_${slot}`, places),
+  ];
+}
+
+/** Of sorted addresses, those from first to last. */
+function between(sorted: readonly Ipv4[], first: Ipv4, last: Ipv4): readonly Ipv4[] {
+  let low = 0;
+  for (let high = sorted.length; low < high; ) {
+    const middle = (low + high) >> 1;
+    if ((sorted[middle] ?? 0) < first) low = middle + 1;
+    else high = middle;
+  }
+  let end = low;
+  while ((sorted[end] ?? Number.POSITIVE_INFINITY) <= last) end++;
+  return sorted.slice(low, end);
+}
+
+export function targetElements(to: Classes, slot: Slot): nft.Command[] {
+  return [
+    ...nft.elements(
+      `dst_host_${slot}`,
+      to.hosts.map(({ address, number }) => [formatIpv4(address), number]),
+    ),
+    ...nft.elements(
+      `dst_net_${slot}`,
+      to.nets.map((net) => [range(net), net.number]),
+    ),
+  ];
+}

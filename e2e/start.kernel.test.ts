@@ -143,3 +143,24 @@ test("without root the same story runs in a user namespace and says what is not 
   );
   assert.equal(code, 3);
 });
+
+test("a demo without root that is killed takes all its processes with it", {
+  skip: SKIP,
+}, async () => {
+  const demo = new Demo(["--json"], NOBODY);
+  await demo.said(/"type":"row"/);
+  const processes = (pattern: string): number[] =>
+    spawnSync("pgrep", ["-f", pattern, "-u", String(NOBODY)], { encoding: "utf8" })
+      .stdout.split("\n")
+      .filter((line) => line !== "")
+      .map(Number);
+  assert.ok(processes(`supervisor.main.ts ${INSTANCE}`).length > 0);
+  for (const pid of processes(`lab/demo.main.ts.*${INSTANCE}`)) {
+    // The second goes with the first, which is what is tried here.
+    if (fs.existsSync(`/proc/${pid}`)) process.kill(pid, "SIGKILL");
+  }
+  demo.child.kill("SIGKILL");
+  await demo.ended;
+  for (let tries = 0; tries < 100 && processes(INSTANCE).length > 0; tries++) await sleep(100);
+  assert.deepEqual(processes(INSTANCE), []);
+});

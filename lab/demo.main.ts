@@ -111,7 +111,9 @@ function installMissing(): string | undefined {
 
 /** Runs itself again as the same user with namespaces of its own; without those, on loopback. */
 function enterUserNamespace(): number {
-  const unshare = ["--user", "--map-current-user", "--keep-caps", "--net", "--mount"];
+  // With a process namespace of its own all that it starts ends with it, whatever ends it.
+  const alone = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+  const unshare = ["--user", "--map-current-user", "--keep-caps", "--net", "--mount", ...alone];
   const self = [process.execPath, import.meta.filename, ...process.argv.slice(2), "--inside"];
   const tryIt = spawnSync("unshare", [...unshare, "mount", "-t", "tmpfs", "tmpfs", "/run"]);
   if (tryIt.status !== 0) {

@@ -59,10 +59,14 @@ export class Capture {
 
   #stopped = false;
 
-  /** Everything seen, tcpdump's buffers included. */
+  /** Everything seen, tcpdump's buffers included. Throws when the kernel had to drop some. */
   async stop(): Promise<readonly Packet[]> {
     this.#stopped = true;
     await this.#process.stop("SIGINT");
+    const lost = /^([1-9][0-9]*) packets? dropped by/m.exec(this.#process.stderr)?.[0];
+    if (lost !== undefined) {
+      throw new SallyportError("lab-capture-incomplete", `the capture proves nothing: ${lost}`);
+    }
     return this.since(0);
   }
 }

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { test } from "node:test";
 import { buildLoopbackPlant } from "./loopback.ts";
 import { readModbus } from "./client.ts";
-import { readScan } from "./attacks.ts";
+import { readSurvey } from "./attacks.ts";
 import { PcapStream } from "./pcap.ts";
 import { HOSTS, SEGMENTS } from "./plant.ts";
 import { badPolicy, cuttingPolicy } from "./story-changes.ts";
@@ -103,12 +103,18 @@ test("frames cut short anywhere never break the reader", () => {
 
 test("a scan's report names every port with its state", () => {
   const xml = `<host starttime="1"><status state="up"/><address addr="10.41.0.10" addrtype="ipv4"/>
-    <ports><port protocol="tcp" portid="501"><state state="filtered" reason="no-response"/></port>
-    <port protocol="tcp" portid="502"><state state="open" reason="syn-ack"/></port></ports></host>`;
-  assert.deepEqual(readScan(xml), [
-    { target: "10.41.0.10", port: 501, state: "filtered" },
-    { target: "10.41.0.10", port: 502, state: "open" },
-  ]);
+    <ports><extraports state="filtered" count="998"><extrareasons reason="no-response"/></extraports>
+    <port protocol="tcp" portid="501"><state state="filtered" reason="no-response"/></port>
+    <port protocol="tcp" portid="502"><state state="open" reason="syn-ack"/></port></ports></host>
+    <host starttime="1" timedout="true"><address addr="10.42.0.10" addrtype="ipv4"/></host>`;
+  assert.deepEqual(readSurvey(xml), {
+    ports: [
+      { target: "10.41.0.10", port: 501, state: "filtered" },
+      { target: "10.41.0.10", port: 502, state: "open" },
+    ],
+    others: [{ target: "10.41.0.10", state: "filtered", count: 998 }],
+    targets: ["10.41.0.10"],
+  });
 });
 
 const pymodbus = await run(["/usr/bin/python3", "-c", "import pymodbus"]).catch(() => undefined);

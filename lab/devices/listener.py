@@ -14,11 +14,18 @@ def say(event, **fields):
 
 
 class Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, port):
+    def __init__(self, port, answers):
         self.port = port
+        self.answers = answers
+        self.transport = None
+
+    def connection_made(self, transport):
+        self.transport = transport
 
     def datagram_received(self, data, addr):
         say("datagram", port=self.port, peer=addr[0], text=data[:200].decode("latin-1"))
+        if self.answers:
+            self.transport.sendto(BANNER, addr)
 
 
 async def accepted(reader, writer):
@@ -48,7 +55,7 @@ async def run(options):
         await asyncio.start_server(accepted, options.address, port)
     for port in options.udp:
         await loop.create_datagram_endpoint(
-            lambda port=port: Datagrams(port), local_addr=(options.address, port)
+            lambda port=port: Datagrams(port, options.answer), local_addr=(options.address, port)
         )
     say("state", tcp=options.tcp, udp=options.udp)
     await stdin_ends()
@@ -59,6 +66,7 @@ def main():
     parser.add_argument("--address", default="0.0.0.0")
     parser.add_argument("--tcp", type=int, action="append", default=[])
     parser.add_argument("--udp", type=int, action="append", default=[])
+    parser.add_argument("--answer", action="store_true", help="datagrams get the banner back")
     asyncio.run(run(parser.parse_args()))
 
 

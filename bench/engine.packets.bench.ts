@@ -17,7 +17,8 @@ import type { Bench, Result } from "./bench.ts";
 import { inside } from "./engine.doors.ts";
 import { FRAME_SLOT_BYTES, innerOnly, plantLegs } from "./engine.plant.ts";
 import { PacketRoom, PacketSource, type RoomOptions } from "./engine.rooms.ts";
-import { OneRule, OneRuleProgram } from "./engine.variants.ts";
+import { BareProgram, OneRule, OneRuleInFrame, OneRuleProgram } from "./engine.variants.ts";
+import type { Engine } from "./engine.words.ts";
 import { interleaved, median, roundsOr, spread } from "./ratio.ts";
 
 const ROUNDS = 7;
@@ -35,6 +36,11 @@ const SAMPLE = 100;
 const REPEAT = 20_000;
 
 type Kind = "nftables" | "ebpf";
+/** Printed beside: the same question with the other idea of what the rooms are without a policy. */
+const OTHER = {
+  nftables: "to one rule in the product's own hooks",
+  ebpf: "to a program that only marks",
+} as const;
 type Size = keyof typeof CONDUITS;
 interface Price {
   readonly first: number;
@@ -91,17 +97,21 @@ async function measure(kind: Kind, source: PacketSource): Promise<Result[]> {
   const room = async (name: string, size: Size, engine: Maker): Promise<PacketRoom> =>
     stack.use(await PacketRoom.open(source, { name, legs: plant(size), makeEngine: engine }));
   const one = await room("o", "thousand", make.oneRule);
+  const other = await room("f", "thousand", make.other);
   const hundred = await room("c", "hundred", make.ours);
   const thousand = await room("k", "thousand", make.ours);
   const tenThousand = await room("x", "tenThousand", make.ours);
   const seen = await interleaved(roundsOr(ROUNDS), {
     one: (round) => price(kind, one, round),
+    other: (round) => price(kind, other, round),
     hundred: (round) => price(kind, hundred, round),
     thousand: (round) => price(kind, thousand, round),
     tenThousand: (round) => price(kind, tenThousand, round),
   });
   const of = (name: keyof typeof seen, which: keyof Price): number[] =>
     seen[name].map((found) => found[which]);
+  const toOther = (which: keyof Price): string =>
+    (median(of("other", which)) / median(of("thousand", which))).toFixed(2);
   const results = (["first", "established"] as const).flatMap((which): Result[] => {
     const [rule, policy] = [of("one", which), of("thousand", which)];
     const [small, large] = [of("hundred", which), of("tenThousand", which)];
@@ -109,7 +119,7 @@ async function measure(kind: Kind, source: PacketSource): Promise<Result[]> {
       {
         id: `${kind}-${which}`,
         ratio: median(rule) / median(policy),
-        note: spread(rule, policy),
+        note: `${spread(rule, policy)}; ${OTHER[kind]} ${toOther(which)}`,
       },
       {
         id: `${kind}-growth-${which}`,
@@ -132,12 +142,14 @@ type Maker = RoomOptions["makeEngine"];
 async function makers(
   kind: Kind,
   source: PacketSource,
-): Promise<{ readonly ours: Maker; readonly oneRule: Maker }> {
+): Promise<{ readonly ours: Maker; readonly oneRule: Maker; readonly other: Maker }> {
   if (kind === "nftables") {
     const { NftablesEngine } = await inside("nftables/engine");
+    const ours = (netns: string): Engine => new NftablesEngine({ point: "inner", netns });
     return {
-      ours: (netns) => new NftablesEngine({ point: "inner", netns }),
+      ours,
       oneRule: (netns) => new OneRule(netns),
+      other: (netns) => new OneRuleInFrame(netns, ours(netns)),
     };
   }
   const [{ EbpfEngine }, { build }] = [await inside("ebpf/engine"), await inside("ebpf/build")];
@@ -146,6 +158,7 @@ async function makers(
   return {
     ours: (netns, directory) => new EbpfEngine({ point: "inner", netns, directory }),
     oneRule: (netns, directory) => new OneRuleProgram(netns, directory, object),
+    other: (netns) => new BareProgram(netns, source.at("programs", "bare")),
   };
 }
 

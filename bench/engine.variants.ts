@@ -2,6 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { run } from "@sallyport/enforce";
+import type { Legs } from "@sallyport/policy";
 import { inside } from "./engine.doors.ts";
 import type { Engine, Lowering, Point } from "./engine.words.ts";
 
@@ -14,11 +15,11 @@ export class SilentEngine implements Engine {
     this.point = point;
   }
 
-  sysctls(): Readonly<Record<string, string>> {
+  sysctls(_legs: Legs): Readonly<Record<string, string>> {
     return {};
   }
 
-  install(): Promise<void> {
+  install(_legs: Legs): Promise<void> {
     return Promise.resolve();
   }
 
@@ -70,13 +71,49 @@ export class OneRule extends SilentEngine {
 
   override async install(): Promise<void> {
     const { allowAll } = await inside("nftables/allow-all");
-    const file = `/dev/shm/${this.#netns}.json`;
-    fs.writeFileSync(file, JSON.stringify(allowAll()));
-    try {
-      await run("nft", ["-j", "-f", file], { netns: this.#netns });
-    } finally {
-      fs.rmSync(file);
-    }
+    await loadRules(this.#netns, allowAll().nftables);
+  }
+}
+
+/** The product's own hooks, screen and translation, and one rule in place of all that judges. */
+export class OneRuleInFrame extends SilentEngine {
+  readonly #netns: string;
+  readonly #engine: Engine;
+
+  constructor(netns: string, engine: Engine) {
+    super("inner");
+    this.#netns = netns;
+    this.#engine = engine;
+  }
+
+  override sysctls(legs: Legs): Readonly<Record<string, string>> {
+    return this.#engine.sysctls(legs);
+  }
+
+  override install(legs: Legs): Promise<void> {
+    return this.#engine.install(legs);
+  }
+
+  override attach(interfaces: readonly string[]): Promise<void> {
+    return this.#engine.attach(interfaces);
+  }
+
+  override async load(lowering: Lowering): Promise<void> {
+    await this.#engine.load(lowering);
+    const { allowAll } = await inside("nftables/allow-all");
+    const judge = { family: "ip", table: "sallyport", name: "judge" };
+    await loadRules(this.#netns, [{ flush: { chain: judge } }, ...allowAll().nftables]);
+  }
+}
+
+async function loadRules(netns: string, commands: readonly unknown[]): Promise<void> {
+  // A file, because nft opens its standard input by name, which fails on the socket Node gives it.
+  const file = `/dev/shm/${netns}.json`;
+  fs.writeFileSync(file, JSON.stringify({ nftables: commands }));
+  try {
+    await run("nft", ["-j", "-f", file], { netns });
+  } finally {
+    fs.rmSync(file);
   }
 }
 
@@ -105,13 +142,8 @@ export class OneRuleProgram extends SilentEngine {
     await run("bpftool", ["prog", "load", this.#object, ...pins]);
   }
 
-  override async attach(interfaces: readonly string[]): Promise<void> {
-    const program = path.join(this.#directory, "program");
-    const lines = interfaces.flatMap((name) => [
-      `qdisc add dev ${name} clsact`,
-      `filter add dev ${name} ingress bpf direct-action object-pinned ${program}`,
-    ]);
-    await run("tc", ["-batch", "-"], { input: `${lines.join("\n")}\n`, netns: this.#netns });
+  override attach(interfaces: readonly string[]): Promise<void> {
+    return attachProgram(this.#netns, interfaces, path.join(this.#directory, "program"));
   }
 
   override async load(lowering: Lowering): Promise<void> {
@@ -125,4 +157,32 @@ export class OneRuleProgram extends SilentEngine {
   override async remove(): Promise<void> {
     await run("umount", [this.#directory]).catch(() => "");
   }
+}
+
+/** Marks every packet, knows nothing. */
+export class BareProgram extends SilentEngine {
+  readonly #netns: string;
+  readonly #program: string;
+
+  constructor(netns: string, program: string) {
+    super("inner");
+    this.#netns = netns;
+    this.#program = program;
+  }
+
+  override attach(interfaces: readonly string[]): Promise<void> {
+    return attachProgram(this.#netns, interfaces, this.#program);
+  }
+}
+
+async function attachProgram(
+  netns: string,
+  interfaces: readonly string[],
+  program: string,
+): Promise<void> {
+  const lines = interfaces.flatMap((name) => [
+    `qdisc add dev ${name} clsact`,
+    `filter add dev ${name} ingress bpf direct-action object-pinned ${program}`,
+  ]);
+  await run("tc", ["-batch", "-"], { input: `${lines.join("\n")}\n`, netns });
 }

@@ -22,14 +22,16 @@ export function canonicalJson(value: Json): string {
 }
 
 function write(value: Json, depth: number): string {
-  if (depth > MAX_DEPTH) throw new SallyportError("not-canonical", `nested deeper than ${MAX_DEPTH}`);
+  if (depth > MAX_DEPTH)
+    throw new SallyportError("not-canonical", `nested deeper than ${MAX_DEPTH}`);
   if (value === null || typeof value === "boolean") return String(value);
   if (typeof value === "number") {
     if (!Number.isFinite(value)) throw new SallyportError("not-canonical", `${value} is not JSON`);
     return JSON.stringify(value);
   }
   if (typeof value === "string") {
-    if (!value.isWellFormed()) throw new SallyportError("not-canonical", "a lone surrogate is not Unicode");
+    if (!value.isWellFormed())
+      throw new SallyportError("not-canonical", "a lone surrogate is not Unicode");
     return JSON.stringify(value);
   }
   if (isList(value)) return `[${value.map((item) => write(item, depth + 1)).join(",")}]`;

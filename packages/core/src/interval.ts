@@ -17,7 +17,8 @@ export function normalize(intervals: readonly Interval[]): Interval[] {
   for (const interval of sorted) {
     const tail = out.at(-1);
     if (tail !== undefined && interval.first <= tail.last + 1) {
-      if (interval.last > tail.last) out[out.length - 1] = { first: tail.first, last: interval.last };
+      if (interval.last > tail.last)
+        out[out.length - 1] = { first: tail.first, last: interval.last };
     } else {
       out.push({ first: interval.first, last: interval.last });
     }

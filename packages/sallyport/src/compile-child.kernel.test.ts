@@ -14,7 +14,7 @@ const UID = 1_699_999;
 const NOW = Date.parse("2026-11-22T12:00:00Z");
 
 /** A checkout whose compiler is the given program: what the room does is tried from inside it. */
-function homeOf(program: string): { codeDir: string; remove(): void } {
+function homeOf(program: string): { codeDir: string; readonly remove: () => void } {
   const codeDir = fs.mkdtempSync(path.join(os.tmpdir(), "sallyport-compiler-"));
   fs.chmodSync(codeDir, 0o755);
   const at = path.join(codeDir, "packages/sallyport/src");

@@ -165,7 +165,7 @@ function readNumber(file: string): number {
  */
 export function runDoctor(): Finding[] {
   const user = process.getuid?.() === 0 ? [] : ["--user", "--map-current-user", "--keep-caps"];
-  const child = path.join(import.meta.dirname, "doctor-child.ts");
+  const child = path.join(import.meta.dirname, "doctor.main.ts");
   const done = spawnSync(
     "unshare",
     [...user, "--net", "--mount", "--", process.execPath, child, String(process.getuid?.() === 0)],

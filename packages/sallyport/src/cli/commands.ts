@@ -2,7 +2,7 @@ import { apply, confirm, drift, plan, rollback } from "./change-commands.ts";
 import type { Command } from "./command.ts";
 import { denials, flows } from "./flow-commands.ts";
 import { grantAdd, grantList, grantRevoke, islandOff, islandOn } from "./grant-commands.ts";
-import { diff, explain, fmt, matrix, schema, validate } from "./policy-commands.ts";
+import { diff, explain, exported, fmt, matrix, schema, validate } from "./policy-commands.ts";
 import {
   completionCommand,
   demo,
@@ -17,7 +17,7 @@ import {
 /** All commands: help, completion and the reference page are made from this one table. */
 export const commands: readonly Command[] = [
   ...[demo, init, up, down, status, doctor, plan, apply, confirm, rollback, drift],
-  ...[validate, fmt, explain, matrix, diff, schema],
+  ...[validate, fmt, explain, matrix, diff, exported, schema],
   ...[grantAdd, grantList, grantRevoke, denials, flows, islandOn, islandOff],
   ...[version, completionCommand(() => commands)],
 ];

@@ -19,6 +19,8 @@ const DRIFT_EVERY_MS = 5000;
 /** The group that nftables logs refusals to, and where the eBPF program sends samples of its own. */
 const NFLOG = "nflog:5";
 const SAMPLES = "tap0";
+/** Ends that the kernel cannot hold so far ahead are told again once a day; this looks whether it is time. */
+const RESCHEDULE_EVERY_MS = 3600 * 1000;
 /** Above this the oldest names are forgotten: twice the most conduits a policy can have. */
 const NAMES_MAX = 40_000;
 
@@ -38,6 +40,7 @@ export class EnforcerService {
   #appliedOver: number | undefined;
   #driftAt = 0;
   #nextChange: number | null = null;
+  #rescheduledMs = performance.now();
   #told = "";
   readonly #names = new Map<number, Named>();
 
@@ -114,7 +117,9 @@ export class EnforcerService {
       await enforcement.trustTime(false);
     }
     const pending = enforcement.status().pending?.number;
-    if (this.#nextChange !== null && wallMs >= this.#nextChange) {
+    const isDue = this.#nextChange !== null && wallMs >= this.#nextChange;
+    if (isDue || steadyMs - this.#rescheduledMs >= RESCHEDULE_EVERY_MS) {
+      this.#rescheduledMs = steadyMs;
       this.#nextChange = await enforcement.reschedule();
     }
     if (wallMs - this.#driftAt >= DRIFT_EVERY_MS) {

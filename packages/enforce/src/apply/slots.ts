@@ -14,7 +14,15 @@ export interface Loaded {
   readonly legs: Legs;
   /** What the kernels were told last, by conduit key. */
   readonly live: Map<string, LiveEntry>;
+  /** When they were told all of it, in milliseconds since 1970. */
+  toldAt: number;
 }
+
+/**
+ * nftables holds an end for 23 days at most, so a later one is told again in time: with the enforcer
+ * gone for that long a conduit closes early, never late.
+ */
+const RENEW_MS = 24 * 3600 * 1000;
 
 export interface SlotsOptions {
   readonly rooms: RoomSet;
@@ -33,7 +41,7 @@ export class Slots {
   }
 
   async load(generation: Generation, legs: Legs): Promise<Loaded> {
-    const loaded = { generation, legs, live: this.entries(legs) };
+    const loaded = { generation, legs, live: this.entries(legs), toldAt: this.options.clock() };
     await this.both((engine, point) => engine.load(this.lowering(loaded, point)));
     return loaded;
   }
@@ -51,8 +59,11 @@ export class Slots {
 
   /** Tells the kernels what is open now and until when, where that is not what they know. */
   async refresh(loaded: Loaded): Promise<void> {
+    const now = this.options.clock();
+    const isStale = now - loaded.toldAt >= RENEW_MS;
+    if (isStale) loaded.toldAt = now;
     const changed = [...this.entries(loaded.legs)].filter(
-      ([key, entry]) => JSON.stringify(entry) !== JSON.stringify(loaded.live.get(key)),
+      ([key, entry]) => isStale || JSON.stringify(entry) !== JSON.stringify(loaded.live.get(key)),
     );
     for (const [key, entry] of changed) loaded.live.set(key, entry);
     const grants = this.rows(loaded.legs).map(({ entry }) => entry);

@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { RoomSet } from "../rooms/room-set.ts";
+import { conduit, leg, smallPlant } from "../rooms/site.test-kit.ts";
+import type { Engine } from "./engine-port.ts";
+import type { GrantBook } from "./grants.ts";
+import { Slots } from "./slots.ts";
+import type { Generation } from "./state.ts";
+
+const DAY = 24 * 3600 * 1000;
+const START = Date.UTC(2026, 10, 22);
+
+/** An engine that only notes which numbers it was told of, through the port. */
+function noting(told: number[][]): Engine {
+  const noted: Pick<Engine, "load" | "setLive"> = {
+    load: () => Promise.resolve(),
+    setLive: (_, entries) => {
+      told.push(entries.map(({ id }) => id));
+      return Promise.resolve();
+    },
+  };
+  return noted as Engine;
+}
+
+test("an end that is weeks ahead is told to the kernel again every day, and nothing in between", async () => {
+  const told: number[][] = [];
+  let now = START;
+  const engine = noting(told);
+  const slots = new Slots({
+    rooms: { engines: { outer: engine, inner: engine } } as unknown as RoomSet,
+    grants: { all: () => [] } as unknown as GrantBook,
+    clock: () => now,
+    terms: () => ({ islands: new Set(), timeTrusted: true }),
+    idOf: () => 7,
+  });
+  const one = conduit("b-pings-a", [leg("inner", "10.42.0.10", "10.41.0.10", "icmp")], {
+    fromZones: ["cell-b"],
+    toZones: ["cell-a"],
+  });
+  const legs = smallPlant([{ ...one, expires: START + 200 * DAY }]);
+  const loaded = await slots.load({ number: 1, slot: 0 } as Generation, legs);
+  now = START + DAY - 1;
+  await slots.refresh(loaded);
+  assert.deepEqual(told, [], "what the kernel knows is not told again");
+  now = START + DAY;
+  await slots.refresh(loaded);
+  assert.deepEqual(told, [[7], [7]], "both engines are told again");
+  await slots.refresh(loaded);
+  assert.equal(told.length, 2);
+});

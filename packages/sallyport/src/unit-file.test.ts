@@ -29,3 +29,16 @@ test("systemd accepts the unit file as it stands", (t) => {
     fs.rmSync(directory, { recursive: true });
   }
 });
+
+test("no line of the unit file gives the gateway a mount namespace, in which its rooms would be lost", () => {
+  const text = fs.readFileSync(UNIT, "utf8");
+  // systemd.exec(5): sandboxing by mounts; a restart would then find names without rooms behind them.
+  const mounting =
+    /^(Protect|Private|(ReadOnly|ReadWrite|Inaccessible|Exec|NoExec)Paths|Bind|TemporaryFileSystem|MountFlags|Root|DynamicUser|ProcSubset)/;
+  const lines = text.split("\n").filter((line) => /^[A-Z]\w*=/.test(line));
+  assert.ok(lines.length > 15, `${lines.length} lines`);
+  assert.deepEqual(
+    lines.filter((line) => mounting.test(line)),
+    [],
+  );
+});

@@ -117,13 +117,14 @@ export function supervisorPid(instance: Instance): number | undefined {
 export const down: Command = {
   name: "down",
   args: "",
-  help: "Stops the gateway and removes all that it made: rooms, rules, mounts. NICs go back to the host, down.",
+  help: "Stops the gateway and removes rooms, rules and mounts. NICs go back to the host, down; policy and events stay.",
   flags: {},
   async run(invocation) {
-    await stopGateway(instanceNamed(invocation.instance));
+    const instance = instanceNamed(invocation.instance);
+    await stopGateway(instance);
     invocation.result(
-      { stopped: true },
-      "The gateway is stopped; nothing of it is left on this machine.",
+      { stopped: true, state: instance.stateDir },
+      `The gateway is stopped: no room, rule or mount is left. Its policy and events stay in ${instance.stateDir}.`,
     );
     return EXIT.ok;
   },

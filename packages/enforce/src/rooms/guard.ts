@@ -16,7 +16,7 @@ import { formatCidr, type Ipv4, normalize, type Prefix, prefixesOf } from "@sall
 import type { Legs, Point } from "@sallyport/policy/legs";
 import { MARKS } from "../engine.ts";
 
-/** One table per component: its veth and nothing else. */
+/** One table per component: its veth and nothing else; what has no route there is unreachable. */
 const TABLE_BASE = 1000;
 const OTHERWISE = "100: from all unreachable";
 const LOCAL = "0: from all lookup local";
@@ -38,6 +38,7 @@ export function engineGuard(legs: Legs, point: Point): string[] {
       ? []
       : [...back, `40: from all fwmark ${mark} lookup ${inspectTable(index)}`];
   });
+  const anyInspected = `${hex(MARKS.inspectBase)}/0xffff0000`;
   return [
     `10: from all fwmark ${hex(MARKS.arp)} lookup local`,
     // The way back to who asks by ARP: the kernel looks it up as if it came from `lo`.
@@ -45,7 +46,10 @@ export function engineGuard(legs: Legs, point: Point): string[] {
     `20: from all fwmark ${hex(MARKS.pass)} lookup main`,
     ...inspected,
     // Errors about inspected packets, of all components at once.
-    `41: from all fwmark ${hex(MARKS.inspectBase)}/0xffff0000 iif lo lookup main`,
+    `41: from all fwmark ${anyInspected} iif lo lookup main`,
+    // Not translated, or to a gate that is gone. A rule and no route of those tables: the kernel counts
+    // what a rule makes unreachable (`InNoRoutes`), and a route's not.
+    `42: from all fwmark ${anyInspected} unreachable`,
     // nftables' `reject` asks for a route without source and mark before it builds its answer; the
     // answer itself is looked up again with both.
     "50: from 0.0.0.0 iif lo lookup main",

@@ -23,8 +23,6 @@ export interface RoomPlan {
   readonly interfaces: ReadonlySet<string>;
   /** Those that forward. */
   readonly routed: ReadonlySet<string>;
-  /** Routes that only block; they stand before any link. */
-  readonly blocks: readonly string[];
   /** Addresses, neighbors and routes, each `… replace …`; a listing gives the same text. */
   readonly lines: readonly string[];
   /** What the engine asks of the kernel here, `net.…` → value. */
@@ -35,12 +33,11 @@ class Draft {
   readonly makes = new Map<string, string>();
   readonly interfaces = new Set<string>();
   readonly routed = new Set<string>();
-  readonly blocks: string[] = [];
   readonly lines: string[] = [];
 
   plan(room: string, guard: readonly string[], point?: Point): RoomPlan {
-    const { makes, interfaces, routed, blocks, lines } = this;
-    return { room, point, guard, makes, interfaces, routed, blocks, lines, engineNeeds: {} };
+    const { makes, interfaces, routed, lines } = this;
+    return { room, point, guard, makes, interfaces, routed, lines, engineNeeds: {} };
   }
 }
 
@@ -125,7 +122,6 @@ function join(
   engine.makes.set(near, `link add name ${near} address ${nearMac} type veth ${peer}`);
   engine.interfaces.add(near);
   engine.routed.add(near);
-  engine.blocks.push(`route replace unreachable default table ${inspected}`);
   const others = routesTo(addresses).filter((destination) => destination !== first);
   engine.lines.push(
     `addr replace ${gateway}/32 dev ${near}`,

@@ -62,7 +62,6 @@ interface ShownLink {
 
 interface ShownRoute {
   readonly dst: string;
-  readonly type?: string;
   readonly gateway?: string;
   readonly dev?: string;
   readonly prefsrc?: string;
@@ -88,19 +87,10 @@ export async function checkLinks(netns: string, room: RoomPlan): Promise<string[
   const lines = room.lines.filter((line) => !line.startsWith("neigh "));
   const names = ["lo", ...room.interfaces].map((name) => `link ${name}`);
   const loopback = "addr replace 127.0.0.1/8 dev lo";
-  return compare("", [...names, loopback, ...room.blocks, ...lines], shown);
+  return compare("", [...names, loopback, ...lines], shown);
 }
 
-function routeLine({
-  dst,
-  type,
-  gateway,
-  dev,
-  prefsrc,
-  table = "main",
-  flags,
-}: ShownRoute): string {
-  if (type === "unreachable") return `route replace unreachable ${dst} table ${table}`;
+function routeLine({ dst, gateway, dev, prefsrc, table = "main", flags }: ShownRoute): string {
   const via = gateway === undefined ? "" : ` via ${gateway}`;
   const from = prefsrc === undefined ? "" : ` src ${prefsrc}`;
   const onlink = flags.includes("onlink") ? " onlink" : "";

@@ -105,7 +105,9 @@ export class RoomSet {
     await Promise.all(
       this.plan(legs).rooms.map(async (room) => {
         const netns = this.netns(room);
-        await setSysctls(netns, sysctlsOf(room));
+        const settings = sysctlsOf(room);
+        // Written for nothing they would stop all forwarding for a moment.
+        if ((await checkSysctls(netns, settings)).length > 0) await setSysctls(netns, settings);
         const wrong = await checkRules(netns, room.guard);
         const change = wrong.map((line) =>
           line.replace("guard: lacks ", "+").replace("guard: has ", "-"),
@@ -120,7 +122,7 @@ export class RoomSet {
           const del = line.replace(/^has (addr|route) replace /, "$1 del ");
           return del === line ? [] : [del];
         });
-        await ipBatch(netns, [...strange, ...room.blocks, ...configLines(room)], true);
+        await ipBatch(netns, [...strange, ...configLines(room)], true);
         if (room.point === undefined) return;
         await this.engines[room.point].install(legs);
         await this.engines[room.point].attach([...room.interfaces]);
@@ -226,8 +228,8 @@ function notInherited(room: RoomPlan, had: RoomPlan | undefined): Sysctls {
 
 /** From the kernel's three default rules, or from those of the room's last plan. */
 function guardChange(room: RoomPlan, had: RoomPlan | undefined): string[] {
-  if (had === undefined) return [...guardLines(room.guard), ...room.blocks];
-  return [...without(room.blocks, had.blocks), ...without(room.guard, had.guard).map(addRule)];
+  if (had === undefined) return guardLines(room.guard);
+  return without(room.guard, had.guard).map(addRule);
 }
 
 function newLinks(room: RoomPlan, had: RoomPlan | undefined): string[] {
@@ -238,7 +240,6 @@ function newLinks(room: RoomPlan, had: RoomPlan | undefined): string[] {
 function removals(room: RoomPlan, kept: RoomPlan): string[] {
   const gone = [
     ...without(room.guard, kept.guard).map(addRule),
-    ...without(room.blocks, kept.blocks),
     ...without(room.lines, kept.lines),
   ];
   const links = [...room.makes].filter(([name, text]) => kept.makes.get(name) !== text);

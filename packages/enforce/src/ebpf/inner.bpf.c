@@ -11,7 +11,7 @@
  *   of the boot clock that was loaded ahead.
  * - Every loop is bounded. Linux 6.1 and later; UAPI headers only, no kernel structure is read.
  *
- * The kernel gives bpf_timer only to GPL-compatible programs, hence this file's two licences.
+ * Helpers that the kernel keeps for GPL-compatible programs may come into use, hence two licences.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>

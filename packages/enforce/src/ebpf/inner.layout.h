@@ -114,7 +114,10 @@ struct sampling {
 };
 MAP(samples, HASH, 1, 0, __u32, struct sampling);
 
-/* ---- State: written here, read by the enforcer. It survives every apply. ---- */
+/*
+ * ---- State: written here, read by the enforcer. It survives every apply. ----
+ * All of it is allocated ahead: in a burst the kernel has no memory to give to a packet.
+ */
 
 /* Both directions have one key: the lower (address, port) is `a`. Of an ICMP echo the asking side. */
 struct session_key {
@@ -125,9 +128,7 @@ struct session_key {
 enum session_flag { OPENER_B = 1, DIODE = 2, REDIRECTED = 4 };
 enum state { OPENING, ANSWERED, OPEN, CLOSING, UDP_FLOW, ECHO };
 struct session {
-  struct bpf_timer timer;
-  __u64 expires;
-  __u64 armed; /* when the timer fires, at or before `expires` */
+  __u64 expires; /* from then on it is as if it were not there */
   __u64 opened;
   __u32 id;
   __u32 zone;  /* the opener's, whose budget this is */
@@ -140,22 +141,24 @@ struct session {
 /* Fixed in size, and nothing is evicted: what does not fit is refused. */
 MAP(sessions, HASH, 65536, 0, struct session_key, struct session);
 /* (client, listener) of a redirected session: its answers as they look before being translated. */
-MAP(aliases, HASH, 65536, BPF_F_NO_PREALLOC, struct session_key, struct session_key);
+MAP(aliases, HASH, 65536, 0, struct session_key, struct session_key);
 MAP(zone_sessions, HASH, 8192, 0, __u32, __u32);
+/* When the last look for sessions that are over was. */
+MAP(swept, ARRAY, 1, 0, __u32, __u64);
 
 struct hit { __u64 packets, bytes; };
-MAP(hits, HASH, 131072, BPF_F_NO_PREALLOC, __u32, struct hit);
+MAP(hits, HASH, 131072, 0, __u32, struct hit);
 
 struct denied_key { __u32 source_zone, target_zone, id, reason; };
 struct denial {
   __u64 packets, suppressed;
   __u64 next_sample; /* virtual time of the token bucket */
 };
-MAP(denied, HASH, 65536, BPF_F_NO_PREALLOC, struct denied_key, struct denial);
+MAP(denied, HASH, 65536, 0, struct denied_key, struct denial);
 
 struct peer_key { __u32 id, source, target; __u16 port; __u8 protocol, unused; };
 struct peer { __u64 sessions, last; };
-MAP(peers, HASH, 65536, BPF_F_NO_PREALLOC, struct peer_key, struct peer);
+MAP(peers, HASH, 65536, 0, struct peer_key, struct peer);
 
 /* Events that found no room in the map of their counter. */
 enum lost_index { LOST_HITS, LOST_DENIED, LOST_PEERS, LOST_INDEXES };

@@ -48,27 +48,34 @@ static __noinline int end_session(struct session_key *key, struct session *s) {
   return NONE;
 }
 
-/* Packets only move `expires`; the timer finds out here whether it came early. */
-static int session_timer(void *map, struct session_key *key, struct session *s) {
+/* A walk over all sessions costs milliseconds, so a flood must not bring it about at will. */
+#define SWEEP_INTERVAL 100000000ULL
+
+struct sweep { __u64 now; };
+
+static int end_if_over(void *map, struct session_key *key, struct session *s, struct sweep *sweep) {
   struct session_key copy = *key;
-  __u64 now = bpf_ktime_get_boot_ns();
-  if (now < s->expires) {
-    s->armed = s->expires;
-    bpf_timer_start(&s->timer, s->expires - now, 0);
-  } else {
-    end_session(&copy, s);
-  }
+  if (sweep->now >= s->expires) end_session(&copy, s);
+  return 0;
+}
+
+/*
+ * Sessions that are over are not there for packets, but hold their place until somebody needs it:
+ * then all of them give it back. A timer for each would need memory that a burst does not get.
+ */
+static __noinline int sweep_sessions(__u64 now) {
+  __u32 zero = 0;
+  struct sweep sweep = {now};
+  __u64 *last = bpf_map_lookup_elem(&swept, &zero);
+  if (!last || now - *last < SWEEP_INTERVAL) return 0;
+  *last = now;
+  bpf_for_each_map_elem(&sessions, end_if_over, &sweep, 0);
   return 0;
 }
 
 static __always_inline void touch(const struct packet *p, struct session *s) {
   __u32 state = s->state;
-  if (state > ECHO) return;
-  __u64 timeout = p->setting->timeout_ns[state];
-  s->expires = p->now + timeout;
-  if (s->expires >= s->armed) return;
-  s->armed = s->expires;
-  bpf_timer_start(&s->timer, timeout, 0);
+  if (state <= ECHO) s->expires = p->now + p->setting->timeout_ns[state];
 }
 
 /* The page's table. A nibble per state, `opening` lowest; f: does not fit, e: ends the session. */
@@ -167,31 +174,43 @@ static __always_inline int opens(const struct packet *p) {
   return p->protocol == ICMP && p->icmp_type != 8 ? INVALID_STATE : ALLOW;
 }
 
-static __always_inline int take_place(__u32 zone, __u32 limit) {
-  __u32 zero = 0;
-  __u32 *count = entry_of(&zone_sessions, &zone, &zero);
-  if (!count) return 0;
+static __always_inline int take_one(__u32 *count, __u32 limit) {
   if (__sync_fetch_and_add(count, 1) < limit) return 1;
   __sync_fetch_and_sub(count, 1);
   return 0;
 }
 
-/* 7 is CLOCK_BOOTTIME. Without its timer a session would keep its place for ever. */
-static __always_inline int start_timer(struct session *s, __u64 timeout) {
-  return bpf_timer_init(&s->timer, &sessions, 7) ||
-         bpf_timer_set_callback(&s->timer, session_timer) || bpf_timer_start(&s->timer, timeout, 0);
+static __always_inline int take_place(__u32 zone, __u32 limit, __u64 now) {
+  __u32 zero = 0;
+  __u32 *count = entry_of(&zone_sessions, &zone, &zero);
+  if (!count) return 0;
+  if (take_one(count, limit)) return 1;
+  sweep_sessions(now);
+  return take_one(count, limit);
 }
 
-static __always_inline int insert(struct session_key *key, struct session *fresh, __u64 timeout) {
-  if (bpf_map_update_elem(&sessions, key, fresh, BPF_NOEXIST)) {
-    give_back(fresh->zone);
-    return SESSION_LIMIT;
-  }
-  struct session *s = bpf_map_lookup_elem(&sessions, key);
-  if (!s) return SESSION_LIMIT;
-  if (!start_timer(s, timeout)) return ALLOW;
-  end_session(key, s);
+static __always_inline int insert(struct session_key *key, struct session *fresh, __u64 now) {
+  if (!bpf_map_update_elem(&sessions, key, fresh, BPF_NOEXIST)) return ALLOW;
+  sweep_sessions(now);
+  if (!bpf_map_update_elem(&sessions, key, fresh, BPF_NOEXIST)) return ALLOW;
+  give_back(fresh->zone);
   return SESSION_LIMIT;
+}
+
+/* Whether a session has this tuple, as its own or as its gate's answers. One that is over has not. */
+static __noinline int is_taken(struct session_key *key, __u64 now) {
+  struct session_key main = *key;
+  struct session *s = bpf_map_lookup_elem(&sessions, &main);
+  if (!s) {
+    struct session_key *found = bpf_map_lookup_elem(&aliases, key);
+    if (!found) return 0;
+    main = *found;
+    s = bpf_map_lookup_elem(&sessions, &main);
+    if (!s) return bpf_map_delete_elem(&aliases, key) != 0;
+  }
+  if (now < s->expires) return 1;
+  end_session(&main, s);
+  return 0;
 }
 
 static __noinline int open_session(struct packet *p, const struct candidate *candidate) {
@@ -202,22 +221,19 @@ static __noinline int open_session(struct packet *p, const struct candidate *can
     .flags = (key_of_packet(&key, p) ? OPENER_B : 0) | (candidate->flags & CANDIDATE_DIODE ? DIODE : 0),
   };
   /* A session that did not take this packet still owns its tuple. */
-  if (bpf_map_lookup_elem(&sessions, &key) || bpf_map_lookup_elem(&aliases, &key))
-    return INVALID_STATE;
+  if (is_taken(&key, p->now)) return INVALID_STATE;
   if (candidate->flags & CANDIDATE_REDIRECT) {
     fresh.flags |= REDIRECTED;
     fresh.listen_address = candidate->listen_address;
     fresh.listen_port = candidate->listen_port;
     if (!redirect_mark(p, &fresh)) return ENGINE_DETACHED;
     alias_of(&alias, &key, &fresh);
-    if (bpf_map_lookup_elem(&sessions, &alias) || bpf_map_lookup_elem(&aliases, &alias))
-      return INVALID_STATE;
+    if (is_taken(&alias, p->now)) return INVALID_STATE;
   }
   p->mark = fresh.mark;
-  __u64 timeout = p->setting->timeout_ns[fresh.state];
-  fresh.expires = fresh.armed = p->now + timeout;
-  if (!take_place(fresh.zone, p->setting->sessions_per_zone)) return SESSION_LIMIT;
-  int reason = insert(&key, &fresh, timeout);
+  fresh.expires = p->now + p->setting->timeout_ns[fresh.state];
+  if (!take_place(fresh.zone, p->setting->sessions_per_zone, p->now)) return SESSION_LIMIT;
+  int reason = insert(&key, &fresh, p->now);
   if (reason != ALLOW || !(fresh.flags & REDIRECTED)) return reason;
   if (!bpf_map_update_elem(&aliases, &alias, &key, BPF_NOEXIST)) return ALLOW;
   struct session *s = bpf_map_lookup_elem(&sessions, &key);

@@ -96,18 +96,18 @@ export function readSessions(json: string): SessionEntry[] {
   return entriesOf(json).map(({ key, value }) => {
     const a = { address: key.getUint32(0), port: key.getUint16(8, true) };
     const b = { address: key.getUint32(4), port: key.getUint16(10, true) };
-    const [from, to] = (value.getUint8(63) & OPENER_B) === 0 ? [a, b] : [b, a];
+    const [from, to] = (value.getUint8(39) & OPENER_B) === 0 ? [a, b] : [b, a];
     return {
       protocol: key.getUint32(12, true),
       source: from.address,
       sourcePort: from.port,
       target: to.address,
       targetPort: to.port,
-      expiresBootNs: value.getBigUint64(16, true),
-      openedBootNs: value.getBigUint64(32, true),
-      id: value.getUint32(40, true),
-      zone: value.getUint32(44, true),
-      state: STATES[value.getUint8(62)] ?? "closing",
+      expiresBootNs: value.getBigUint64(0, true),
+      openedBootNs: value.getBigUint64(8, true),
+      id: value.getUint32(16, true),
+      zone: value.getUint32(20, true),
+      state: STATES[value.getUint8(38)] ?? "closing",
     };
   });
 }

@@ -6,6 +6,12 @@ import { isRoot, Running, within } from "./shell.ts";
 /** The oldest are dropped first, and counted; a story of a minute stays far below. */
 const PACKETS_MAX = 200_000;
 const START_LIMIT_MS = 5_000;
+/**
+ * A frame of the plant's links is whole in this; of what the kernel has put together, the beginning.
+ * The ring has slots of this size: with tcpdump's own 256 KiB and 2 MiB it would hold eight packets.
+ */
+const PACKET_BYTES = 2048;
+const BUFFER_KIB = 8192;
 
 export class Capture {
   readonly #packets: Packet[] = [];
@@ -16,7 +22,9 @@ export class Capture {
   private constructor(netns: string, device: string, filter: readonly string[]) {
     // As root tcpdump would become another user; in a user namespace there is none to become.
     const stay = isRoot() ? ["-Z", "root"] : [];
-    const argv = ["tcpdump", "-i", device, "--immediate-mode", "-U", "-n", "-w", "-", ...stay];
+    const room = ["-s", String(PACKET_BYTES), "-B", String(BUFFER_KIB)];
+    const quick = ["--immediate-mode", "-U", "-n", "-w", "-"];
+    const argv = ["tcpdump", "-i", device, ...quick, ...room, ...stay];
     this.#process = new Running([...argv, ...filter], {
       netns,
       onBytes: (chunk) => {

@@ -4,6 +4,8 @@ import type { Attachment, Legs, Link, Point } from "@sallyport/policy/legs";
 import { componentGuard, engineGuard, hostOrCidr, inspectTable, routesTo } from "./guard.ts";
 
 /** The mirror: `inner` clones frames into one end, decoders hold the other. */
+/** A sample is a head of 46 bytes and then the whole frame, of 1,514 bytes at most on an ordinary NIC. */
+const MIRROR_MTU = 2000;
 export const MIRROR = { engineEnd: "mirror0", tapEnd: "tap0" } as const;
 export const POINTS: readonly Point[] = ["outer", "inner"];
 
@@ -70,8 +72,10 @@ export function planSite(legs: Legs, namespaceOf: (room: string) => string): Sit
     return inside.plan(room.name, componentGuard(links));
   });
   const tap = new Draft();
-  const peer = `peer name ${MIRROR.tapEnd} netns ${namespaceOf("tap")}`;
-  engines.inner.makes.set(MIRROR.engineEnd, `link add name ${MIRROR.engineEnd} type veth ${peer}`);
+  const size = `mtu ${MIRROR_MTU}`;
+  const peer = `peer name ${MIRROR.tapEnd} ${size} netns ${namespaceOf("tap")}`;
+  const mirror = `link add name ${MIRROR.engineEnd} ${size} type veth ${peer}`;
+  engines.inner.makes.set(MIRROR.engineEnd, mirror);
   engines.inner.interfaces.add(MIRROR.engineEnd);
   tap.interfaces.add(MIRROR.tapEnd);
   return {

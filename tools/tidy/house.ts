@@ -105,6 +105,7 @@ export const ROOT_MAINS: readonly string[] = [
   "packages/sallyport/src/enforcer.main.ts",
   "packages/sallyport/src/supervisor.main.ts",
   "packages/sallyport/src/guard.main.ts",
+  "packages/sallyport/src/watch.main.ts",
 ];
 
 /** What the design asks of the root mains together, blank lines and comments not counted. */

@@ -24,13 +24,13 @@ function capture(netns: string, device: string): ChildProcess {
 }
 
 const captures = [capture(outer, NFLOG), capture(inner, innerDevice)];
-const [file = "", ...args] = caged(uid === "" ? {} : { uid: Number(uid) }, [
-  process.execPath,
-  "--disable-sigusr1",
-  path.join(import.meta.dirname, "packets.main.ts"),
-  directory,
-  innerDevice,
-]);
+const packets = path.join(import.meta.dirname, "packets.main.ts");
+const command = [process.execPath, "--disable-sigusr1", packets, directory, innerDevice];
+// It decodes what attackers wrote, so it gets a network namespace with nothing in it.
+const [file = "", ...args] = [
+  ...["unshare", "--net", "--"],
+  ...caged(uid === "" ? {} : { uid: Number(uid) }, command),
+];
 const reader = spawn(file, args, {
   stdio: ["inherit", "inherit", "inherit", ...captures.map((child) => child.stdout)],
 });

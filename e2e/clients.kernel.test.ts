@@ -29,6 +29,8 @@ const IDLE_SECONDS = 3;
 const CONNECT_SECONDS = 2;
 const EVENT_LIMIT_MS = 5_000;
 const CLIENT_LIMIT_MS = 60_000;
+/** The conduits that this file's streams take. */
+const STREAMS = /^(stream-|press-diagnosis)/;
 /** Connections that live while a policy is applied. */
 const TALKING = 10;
 
@@ -209,11 +211,21 @@ for (const way of WAYS) {
   test(`${MAX} connections at once ${way.what} carry their bytes both ways, each side ending first`, async (t) => {
     const here = standing(t);
     if (here === undefined) return;
+    const since = Date.now();
     const count = ["--count", String(MAX)];
     const echoed = await stream(here, { ...way, extra: [...count, "--bytes", "100000"] });
     assert.deepEqual(tally(echoed), { right: MAX });
     const first = [...count, "--mode", "first", "--bytes", "20000"];
     assert.deepEqual(tally(await stream(here, { ...way, extra: first })), { right: MAX });
+    // A client tries again: a session that the engines refused would only be late.
+    const denied = new EventReader(eventsDir(here.instance))
+      .poll()
+      .filter((event) => event.type === "packet-denied" && Date.parse(event.at) >= since)
+      .filter((event) => STREAMS.test(String(event["conduit"])));
+    assert.deepEqual(
+      denied.map((event) => event["reason"]),
+      [],
+    );
   });
 }
 

@@ -10,24 +10,21 @@ import { after, before, test } from "node:test";
 import { formatIpv4 } from "@sallyport/core";
 import type { Legs } from "@sallyport/policy/legs";
 import { forge, knock } from "../lab/attacks.ts";
-import { Capture } from "../lab/capture.ts";
 import { readModbus } from "../lab/client.ts";
-import { PYTHON } from "../lab/device.ts";
 import { whyNoNamespaces } from "../lab/namespaces.ts";
 import { describePacket } from "../lab/pcap.ts";
 import { HOSTS, type HostName } from "../lab/plant.ts";
 import { must, sleep, within } from "../lab/shell.ts";
 import { buildSite, type Site } from "../lab/site.ts";
-import { PORTS, tryEverything } from "./hands/intruders.ts";
+import { tryEverything } from "./hands/intruders.ts";
 import * as rooms from "./hands/rooms.ts";
+import { sweep, SWEEP_PORT, watchGates } from "./hands/sweep.ts";
 import { addressesOf, Wires } from "./hands/wires.ts";
 
 const why = process.getuid?.() === 0 ? await whyNoNamespaces() : "needs root: rooms, eBPF and uids";
 const skip = why ?? false;
 const FRAMES = 3;
 const FRAME_PORT = 47_300;
-/** `hands/sweep.py` sends its frames from this one. */
-const SWEEP_PORT = 47_000;
 const WORKS_LIMIT_MS = 20_000;
 const SETTLE_MS = 400;
 const request = { area: "holding", address: 0, count: 1 } as const;
@@ -216,7 +213,7 @@ test("only the translation is removed: an inspected packet reaches neither devic
   await using held = await rooms.Hold.take(site);
   await rooms.inRoom(site, "inner", "nft", "delete", "table", "ip", "sallyport_gates");
   await rooms.inRoom(site, "outer", "nft", "flush", "chain", "ip", "sallyport", "translate");
-  const gates = await watchGates();
+  const gates = await watchGates(stage().site, stage().legs);
   try {
     const since = Date.now();
     assert.equal((await read("hmi", "tank-plc")).ok, false);
@@ -227,9 +224,9 @@ test("only the translation is removed: an inspected packet reaches neither devic
     // The mark has a table of its own; without it the packet is routed to the device itself.
     const rule = ["ip", "rule", "add", "pref", "35", "fwmark", "0x5a010000/0xffff0000"];
     await rooms.inRoom(site, "inner", ...rule, "lookup", "main");
-    const before = Date.now();
+    const untranslated = Date.now();
     await read("hmi", "tank-plc");
-    const direct = wires.arrived("tank-plc", before).map(({ source }) => source);
+    const direct = wires.arrived("tank-plc", untranslated).map(({ source }) => source);
     assert.ok(direct.includes(site.plant.address("hmi")), "past its gate");
   } finally {
     await gates.stop();
@@ -290,7 +287,7 @@ test("a NIC that nobody declared gets nothing through, however long it stays", {
 }, async () => {
   const { site, legs, wires } = stage();
   const quiet = await rooms.tripwires(site);
-  const before = await rooms.denials(site, "no-src-zone", "");
+  const refused = await rooms.denials(site, "no-src-zone", "");
   const strangers = { outer: `${site.plant.prefix}-s-o`, inner: `${site.plant.prefix}-s-i` };
   const inner: readonly HostName[] = ["tank-plc", "press-plc", "sis", "hmi", "eng-ws"];
   const outer: readonly HostName[] = ["erp", "historian", "vendor-pc"];
@@ -341,7 +338,7 @@ test("a NIC that nobody declared gets nothing through, however long it stays", {
     // No program is on the NIC in inner, so its packets are left to the guard; nftables is on all.
     const counted = risen(quiet, await rooms.tripwires(site));
     assert.ok((counted.get("inner") ?? 0) > 100);
-    assert.ok((await rooms.denials(site, "no-src-zone", "")) - before > 100);
+    assert.ok((await rooms.denials(site, "no-src-zone", "")) - refused > 100);
   } finally {
     for (const netns of Object.values(strangers)) await must(["ip", "netns", "del", netns]);
   }
@@ -401,13 +398,14 @@ test("a cell that takes a DMZ gate's address is stopped by the engine, and by th
   const { site, legs } = stage();
   const gates = legs.rooms.flatMap(({ inner }) => (inner?.addresses ?? []).map(formatIpv4));
   assert.ok(gates.length >= 6);
-  const before = await rooms.denials(site, "wrong-interface", "dmz/gate-erp", "cell-a");
+  const earlier = await rooms.denials(site, "wrong-interface", "dmz/gate-erp", "cell-a");
   for (const gate of gates) {
     for (const target of ["tank-plc", "sis", "hmi"] as const) {
       assert.equal(await arrives("rogue", target, gate), 0, `${gate} to ${target}`);
     }
   }
-  const refused = (await rooms.denials(site, "wrong-interface", "dmz/gate-erp", "cell-a")) - before;
+  const refused =
+    (await rooms.denials(site, "wrong-interface", "dmz/gate-erp", "cell-a")) - earlier;
   const ofErp = gates.filter((gate) => addressesOf(legs, "gate-erp").includes(gate)).length;
   assert.equal(refused, ofErp * ALL_FRAMES, "each frame is counted with its reason");
 
@@ -425,76 +423,6 @@ test("a cell that takes a DMZ gate's address is stopped by the engine, and by th
   await held.repaired();
   await conduitsWork();
 });
-
-interface Sweep {
-  readonly own: readonly string[];
-  readonly targets: readonly string[];
-  readonly lies: readonly string[];
-  readonly links: readonly string[];
-  readonly ports?: readonly number[];
-}
-
-interface Swept {
-  readonly uid: number;
-  readonly answered: readonly (readonly [source: string, target: string, port: number])[];
-  readonly tried: number;
-  readonly frames: number;
-}
-
-async function sweep(
-  netns: string,
-  { own, targets, lies, links, ports = [] }: Sweep,
-): Promise<Swept> {
-  const all = [...expand(PORTS), ...ports];
-  const text = await must(
-    [
-      ...[...PYTHON, `${import.meta.dirname}/hands/sweep.py`, "--own", own.join(",")],
-      ...["--targets", targets.join(","), "--lies", lies.join(","), "--links", links.join(",")],
-      ...["--ports", all.join(",")],
-    ],
-    { netns },
-  );
-  return JSON.parse(text) as Swept;
-}
-
-function expand(ports: string): number[] {
-  return ports.split(",").flatMap((part) => {
-    const [first = 0, last = first] = part.split("-").map(Number);
-    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
-  });
-}
-
-/** Told to the kernel: what the room itself sends would be far more than a capture holds. */
-const INWARD = ["inbound", "and", "not", "arp"];
-
-/** Captures inside every gate's room, on each of its links. */
-async function watchGates(): Promise<{
-  heard(since: number, from?: readonly string[]): string[];
-  stop(): Promise<void>;
-}> {
-  const { site, legs } = stage();
-  const links = legs.rooms.flatMap((room) =>
-    rooms.POINTS.filter((point) => room[point] !== undefined).map((point) => [room.name, point]),
-  );
-  const captures = await Promise.all(
-    links.map(async ([room = "", point = ""]) => {
-      const capture = await Capture.start(rooms.netnsOf(site, room), `${point}0`, INWARD);
-      return { room, capture };
-    }),
-  );
-  return {
-    heard: (since) =>
-      captures.flatMap(({ room, capture }) =>
-        capture
-          .since(since)
-          .filter(({ source }) => !addressesOf(legs, room).includes(source))
-          .map(({ source, destination, port }) => `${room}: ${source} > ${destination}:${port}`),
-      ),
-    stop: async () => {
-      await Promise.all(captures.map(({ capture }) => capture.stop()));
-    },
-  };
-}
 
 test("a process with uid 0 in any one DMZ room sees only its own conduits' devices", {
   skip,
@@ -517,7 +445,7 @@ test("a process with uid 0 in any one DMZ room sees only its own conduits' devic
         return `${ifname}=${mac?.address ?? ""}`;
       }),
     );
-    const watched = await watchGates();
+    const watched = await watchGates(stage().site, stage().legs);
     try {
       const since = Date.now();
       const strangers = gates.filter((gate) => !own.includes(gate));
@@ -530,7 +458,7 @@ test("a process with uid 0 in any one DMZ room sees only its own conduits' devic
       });
       assert.equal(told.uid, 0);
       const mine = listening
-        .filter((listener) => listener.room === room && hasNoGrant(legs, listener) === false)
+        .filter((listener) => listener.room === room && !hasNoGrant(legs, listener))
         .map((listener) =>
           [
             formatIpv4(listener.egressAddress),
@@ -568,7 +496,7 @@ test("a listener that is dialled directly, past its conduit, hears nothing", { s
   const { plant } = site;
   const listeners = legs.conduits.flatMap(({ listeners: all }) => all);
   const dialers: readonly HostName[] = ["erp", "attacker", "vendor-pc", "hmi", "rogue"];
-  const watched = await watchGates();
+  const watched = await watchGates(stage().site, stage().legs);
   const dial = (from: HostName, address: string, port: number): Promise<{ readonly ok: boolean }> =>
     readModbus(plant, from, { address, port }, request);
   try {

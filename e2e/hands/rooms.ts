@@ -67,7 +67,11 @@ export function linkTo(legs: Legs, room: string, point: Point): string {
 export async function tripwires(site: Site): Promise<ReadonlyMap<string, number>> {
   const { tripwire } = fields(await ask(site.instance.name, { type: "status" }));
   const rows = Array.isArray(tripwire) ? tripwire.map(fields) : [];
-  return new Map(rows.map((row) => [String(row["room"]), Number(row["packets"])]));
+  return new Map(
+    rows.flatMap(({ room, packets }) =>
+      typeof room === "string" ? [[room, Number(packets)] as const] : [],
+    ),
+  );
 }
 
 /** Refusals that the status counts, by reason and the zones at either end. */

@@ -48,3 +48,38 @@ test("an end that is weeks ahead is told to the kernel again every day, and noth
   await slots.refresh(loaded);
   assert.equal(told.length, 2);
 });
+
+test("an end that took too long to tell is told again, until it cannot come late", async () => {
+  const told: number[][] = [];
+  let now = START;
+  /** How long the kernel takes over each telling. */
+  const takes = [150, 150, 50];
+  const engine = noting(told);
+  const slow: Engine = {
+    ...engine,
+    setLive: async (lowering, entries) => {
+      await engine.setLive(lowering, entries);
+      now += takes.shift() ?? 0;
+    },
+  };
+  const conduits = [100, 300].map((rest, index) => ({
+    ...conduit(`ends-${index}`, [leg("inner", "10.42.0.10", "10.41.0.10", "icmp")], {
+      fromZones: ["cell-b"],
+      toZones: ["cell-a"],
+    }),
+    expires: START + 5000 + rest,
+  }));
+  const slots = new Slots({
+    rooms: { engines: { outer: slow, inner: noting([]) } } as unknown as RoomSet,
+    grants: { all: () => [] } as unknown as GrantBook,
+    clock: () => now,
+    terms: () => ({ islands: new Set(), timeTrusted: true }),
+    idOf: (key) => (key.startsWith("ends-0") ? 1 : 2),
+  });
+  const loaded = await slots.load({ number: 1, slot: 0 } as Generation, smallPlant(conduits));
+  assert.deepEqual(told, [], "loading took no time here");
+  loaded.live.clear();
+  await slots.refresh(loaded);
+  // After 150 ms of 100 the first would end 50 ms late; told again it has 950 ms to spare.
+  assert.deepEqual(told, [[1, 2], [1]]);
+});

@@ -24,6 +24,11 @@ export interface Loaded {
  */
 const RENEW_MS = 24 * 3600 * 1000;
 
+/** nftables counts whole seconds, from when it has read them. */
+const SECOND_MS = 1000;
+/** Ends that came late are told again this often: on a machine that is slower than that nothing helps. */
+const TELL_TRIES = 5;
+
 export interface SlotsOptions {
   readonly rooms: RoomSet;
   readonly grants: GrantBook;
@@ -41,8 +46,11 @@ export class Slots {
   }
 
   async load(generation: Generation, legs: Legs): Promise<Loaded> {
-    const loaded = { generation, legs, live: this.entries(legs), toldAt: this.options.clock() };
+    const toldAt = this.options.clock();
+    const loaded = { generation, legs, live: this.entries(legs), toldAt };
     await this.both((engine, point) => engine.load(this.lowering(loaded, point)));
+    const grants = this.rows(legs).map(({ entry }) => entry);
+    await this.keepEnds(loaded, toldAt, [...loaded.live.values(), ...grants]);
     return loaded;
   }
 
@@ -69,19 +77,50 @@ export class Slots {
     const grants = this.rows(loaded.legs).map(({ entry }) => entry);
     const all = [...changed.map(([, entry]) => entry), ...grants];
     if (all.length === 0) return;
-    await this.both((engine, point) => engine.setLive(this.lowering(loaded, point), all));
+    await this.setLive(loaded, all);
+    await this.keepEnds(loaded, now, all);
   }
 
   /** The book has the grant already. */
   async addGrant(held: HeldGrant, loaded: Loaded): Promise<void> {
+    const toldAt = this.options.clock();
     const row = this.row(held, loaded.legs);
     await this.both((engine, point) => engine.addGrant(this.lowering(loaded, point), row));
+    await this.keepEnds(loaded, toldAt, [row.entry]);
   }
 
   /** The book has the grant no longer. */
   async removeGrant(held: HeldGrant, loaded: Loaded): Promise<void> {
     const row = this.row(held, loaded.legs);
     await this.both((engine, point) => engine.removeGrant(this.lowering(loaded, point), row));
+  }
+
+  /**
+   * No end may come late. An end is rounded down to a second when it is told, and counted from when the
+   * kernel has it: where telling took longer than what was rounded off, it is told again.
+   */
+  private async keepEnds(
+    loaded: Loaded,
+    toldAt: number,
+    entries: readonly LiveEntry[],
+  ): Promise<void> {
+    const { clock } = this.options;
+    let [from, told] = [toldAt, entries];
+    for (let tries = 0; tries < TELL_TRIES; tries++) {
+      const tookMs = clock() - from;
+      told = told.filter(({ liveness: { until } }) => {
+        // Ends further ahead are told anew before they come.
+        const isNear = until !== null && until - from < 2 * RENEW_MS;
+        return isNear && until > from && (until - from) % SECOND_MS < tookMs;
+      });
+      if (told.length === 0) return;
+      from = clock();
+      await this.setLive(loaded, told);
+    }
+  }
+
+  private async setLive(loaded: Loaded, entries: readonly LiveEntry[]): Promise<void> {
+    await this.both((engine, point) => engine.setLive(this.lowering(loaded, point), entries));
   }
 
   private lowering({ legs, generation, live }: Loaded, point: Point): Lowering {

@@ -66,7 +66,7 @@ export class EnforcerService {
       case "running":
         return json({
           legs: enforcement.legs(),
-          grants: enforcement.listGrants(),
+          grants: enforcement.heldGrants(),
           ...enforcement.status(),
         });
       case "plan":

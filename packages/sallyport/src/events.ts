@@ -21,8 +21,9 @@ export interface PacketDenied extends Stamped {
   readonly policyLine: string;
   readonly sourceZone: string;
   readonly destinationZone: string;
+  /** `tcp`, `ip-47`; of what is not IPv4 `ethertype 0x86dd`. */
   readonly protocol: string;
-  /** `address` or `address:port`. */
+  /** `address` or `address:port`; the MAC of what is not IPv4. */
   readonly source: string;
   readonly destination: string;
   /** Where the packet itself is kept, until the ring has come round. */

@@ -18,6 +18,9 @@ import type { Names } from "./supervisor-messages.ts";
 const EARLY_MAX = 1000;
 /** `v1:<generation>:<conduit>:<reason>`; `@` says that the conduit's number is in the mark. */
 const PREFIX = /^v1:(\d+):([^:]*):([a-z0-9.-]+)$/;
+/** Where the source's MAC begins, after the target's; what carries no header of its own is IPv4. */
+const SOURCE_MAC = 6;
+const ETHERTYPE = 12;
 const ETHERNET_HEADER = Uint8Array.of(...new Array<number>(12).fill(0), 0x08, 0x00);
 
 interface Refused {
@@ -72,6 +75,10 @@ function fromNflog(point: Point, atMs: number, bytes: Uint8Array): Refused | und
   if (packet === undefined || match === null) return undefined;
   const frame = new Uint8Array(ETHERNET_HEADER.length + packet.payload.length);
   frame.set(ETHERNET_HEADER);
+  // Over the target's MAC, which is our own, the engine wrote the number of a zone.
+  if (packet.linkHeader.length === ETHERNET_HEADER.length) {
+    frame.set(packet.linkHeader.subarray(SOURCE_MAC), SOURCE_MAC);
+  }
   frame.set(packet.payload, ETHERNET_HEADER.length);
   return {
     atMs,
@@ -105,9 +112,7 @@ function tell(refused: Refused): void {
     policyLine: conduit?.source ?? "",
     sourceZone: packet === undefined ? "" : (names?.zone(point, packet.source) ?? ""),
     destinationZone: packet === undefined ? "" : (names?.zone(point, packet.destination) ?? ""),
-    protocol: packet === undefined ? "" : protocolName(packet.protocol),
-    source: packet === undefined ? "" : end(packet, "source"),
-    destination: packet === undefined ? "" : end(packet, "destination"),
+    ...(packet === undefined ? endsOfFrame(frame) : endsOfPacket(packet)),
     packet: ring.add(atMs, frame, originalBytes),
   };
   process.stdout.write(`${JSON.stringify(event)}\n`);
@@ -132,16 +137,30 @@ function packetOf(
   return { protocol, source, destination, sourcePort: 0, destinationPort: 0 };
 }
 
-function protocolName(number: number): string {
-  return Object.entries(IP_PROTOCOL).find(([, known]) => known === number)?.[0] ?? `ip-${number}`;
+type Ends = Pick<PacketDenied, "protocol" | "source" | "destination">;
+
+function endsOfPacket(packet: NonNullable<ReturnType<typeof packetOf>>): Ends {
+  const { protocol, source, destination, sourcePort, destinationPort } = packet;
+  const isPorted = protocol === IP_PROTOCOL.tcp || protocol === IP_PROTOCOL.udp;
+  const end = (address: number, port: number): string =>
+    isPorted && port > 0 ? `${formatIpv4(address)}:${port}` : formatIpv4(address);
+  return {
+    protocol: protocolName(protocol),
+    source: end(source, sourcePort),
+    destination: end(destination, destinationPort),
+  };
 }
 
-function end(
-  packet: NonNullable<ReturnType<typeof packetOf>>,
-  side: "source" | "destination",
-): string {
-  const port = side === "source" ? packet.sourcePort : packet.destinationPort;
-  const hasPorts =
-    (packet.protocol === IP_PROTOCOL.tcp || packet.protocol === IP_PROTOCOL.udp) && port > 0;
-  return hasPorts ? `${formatIpv4(packet[side])}:${port}` : formatIpv4(packet[side]);
+/** Of a frame that is not IPv4: its ethertype, and who sent it on that link. */
+function endsOfFrame(frame: Uint8Array): Ends {
+  if (frame.length < ETHERNET_HEADER.length) return { protocol: "", source: "", destination: "" };
+  const hex = [...frame]
+    .slice(0, ETHERNET_HEADER.length)
+    .map((b) => b.toString(16).padStart(2, "0"));
+  const source = hex.slice(SOURCE_MAC, ETHERTYPE).join(":");
+  return { protocol: `ethertype 0x${hex.slice(ETHERTYPE).join("")}`, source, destination: "" };
+}
+
+function protocolName(number: number): string {
+  return Object.entries(IP_PROTOCOL).find(([, known]) => known === number)?.[0] ?? `ip-${number}`;
 }

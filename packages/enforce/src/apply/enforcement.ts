@@ -250,6 +250,11 @@ export class Enforcement {
     return this.grants.list(this.options.clock()).map(({ grant }) => grant);
   }
 
+  /** Those that are over too, as long as both engines know them: they say why a packet is refused. */
+  heldGrants(): readonly Grant[] {
+    return this.grants.all().map(({ grant }) => grant);
+  }
+
   /** How the kernels differ from what they were given. */
   drift(): Promise<Difference[]> {
     return this.inTurn(() => this.drifts.all(this.loaded()));

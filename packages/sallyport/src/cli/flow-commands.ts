@@ -131,14 +131,19 @@ function show(invocation: Invocation, events: readonly StoredEvent[]): void {
 
 /** One refusal in a line: when, where, why, who to whom, which conduit and policy line. */
 export function denialLine(event: StoredEvent): string {
-  const ends = `${word(event, "source")} → ${word(event, "destination")}`;
+  const [source, destination] = [word(event, "source"), word(event, "destination")];
+  const ends = destination === "" ? source && `from ${source}` : `${source} → ${destination}`;
   const [reason, point] = [word(event, "reason"), word(event, "point")];
   const zones = zonesText(word(event, "sourceZone"), word(event, "destinationZone"), reason);
   const conduit = word(event, "conduit");
   const by = conduit === "" ? "" : `, conduit ${conduit} ${word(event, "policyLine")}`.trimEnd();
   const what = word(event, "function") || word(event, "protocol");
   // A gate knows no zones, but can say what was wrong with the request.
-  const detail = [point === "" ? "" : ` (${zones})`, by, sentence(word(event, "why"))].join("");
+  const detail = [
+    point === "" || destination === "" ? "" : ` (${zones})`,
+    by,
+    sentence(word(event, "why")),
+  ].join("");
   const when = event.at.slice(0, 23).replace("T", " ");
   const tried = [what, ends].filter((part) => part !== "").join(" ");
   return `${when} DENY at ${point || event.process}: ${reason}  ${tried}${detail}`;

@@ -46,11 +46,12 @@ test("refuses a record above libpcap's own limit instead of waiting for its byte
   assert.match(reader.malformed ?? "", /262145/);
 });
 
-test("reads mark, prefix and packet of a logged packet", () => {
+test("reads mark, prefix, packet and its link-layer header of a logged packet", () => {
   const bytes = Uint8Array.from([
     ...[2, 0, 0, 5],
     ...[8, 0, 2, 0, 0, 0, 1, 44], // mark 300, big-endian
     ...[7, 0, 10, 0, 118, 49, 0, 0], // "v1", then padding
+    ...[7, 0, 16, 0, 0x88, 0xcc, 0x01, 0], // the end of a header, and padding
     ...[6, 0, 9, 0, 0x45, 0x00, 0, 0],
   ]);
   assert.equal(LINKTYPE_NFLOG, 239);
@@ -59,6 +60,7 @@ test("reads mark, prefix and packet of a logged packet", () => {
     [packet?.mark, packet?.prefix, [...(packet?.payload ?? [])]],
     [300, "v1", [0x45, 0]],
   );
+  assert.deepEqual([...(packet?.linkHeader ?? [])], [0x88, 0xcc, 0x01]);
 });
 
 test("never throws on bytes that are no log record and no capture", () => {

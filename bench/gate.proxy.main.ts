@@ -31,4 +31,8 @@ function pipe(port: number, targetPort: number): void {
 
 const [mode, port, targetPort] = process.argv.slice(2);
 if (mode === "pipe") pipe(Number(port), Number(targetPort));
-else await runGate(process.stdin, process.stdout);
+else
+  await runGate(process.stdin, process.stdout, {
+    wallMs: () => Date.now(),
+    nowMs: () => performance.now(),
+  });

@@ -99,6 +99,13 @@ export class EnforcerService {
           approvals: request.approvals,
         });
         return { zone: request.zone, on: request.on };
+      case "trust-time":
+        needsApproval(request.approvals);
+        this.#clock.trust();
+        await enforcement.trustTime(true);
+        this.#record("time-trusted", { approvals: request.approvals, breakGlass: true });
+        await this.#reschedule();
+        return { timeTrusted: true };
       case "drift":
         return { differences: (await this.#seekDrift()).map(String) };
       case "down":

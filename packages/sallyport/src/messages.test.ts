@@ -38,6 +38,14 @@ test("the time to confirm is bounded on both sides", () => {
   }
 });
 
+test("trusting the clock again is an opening act and carries its approvals", () => {
+  const approvals = [{ kind: "local-root", reason: "the clock was set" }];
+  assert.deepEqual(readRequest(JSON.stringify({ type: "trust-time", approvals })), {
+    type: "trust-time",
+    approvals,
+  });
+});
+
 test("no files, or more than 64, is refused", () => {
   const file = APPLY.files[0];
   assert.equal(codeOf({ ...APPLY, files: [] }), "bad-message");

@@ -48,6 +48,7 @@ export type EnforcerRequest =
       readonly on: boolean;
       readonly approvals: readonly Approval[];
     }
+  | { readonly type: "trust-time"; readonly approvals: readonly Approval[] }
   | { readonly type: "drift" }
   | { readonly type: "down" };
 
@@ -131,6 +132,8 @@ export function readRequest(line: string): EnforcerRequest {
         on: message["on"] === true,
         approvals: approvals(message["approvals"]),
       };
+    case "trust-time":
+      return { type: "trust-time", approvals: approvals(message["approvals"]) };
     default:
       throw bad("type", "names no request");
   }

@@ -1,7 +1,14 @@
 import { apply, confirm, drift, plan, rollback } from "./change-commands.ts";
 import type { Command } from "./command.ts";
 import { denials, flows } from "./flow-commands.ts";
-import { grantAdd, grantList, grantRevoke, islandOff, islandOn } from "./grant-commands.ts";
+import {
+  clockTrust,
+  grantAdd,
+  grantList,
+  grantRevoke,
+  islandOff,
+  islandOn,
+} from "./grant-commands.ts";
 import { diff, explain, exported, fmt, matrix, schema, validate } from "./policy-commands.ts";
 import {
   completionCommand,
@@ -18,6 +25,6 @@ import {
 export const commands: readonly Command[] = [
   ...[demo, init, up, down, status, doctor, plan, apply, confirm, rollback, drift],
   ...[validate, fmt, explain, matrix, diff, exported, schema],
-  ...[grantAdd, grantList, grantRevoke, denials, flows, islandOn, islandOff],
+  ...[grantAdd, grantList, grantRevoke, denials, flows, islandOn, islandOff, clockTrust],
   ...[version, completionCommand(() => commands)],
 ];

@@ -115,3 +115,16 @@ function islandCommand(on: boolean): Command {
 
 export const islandOn: Command = islandCommand(true);
 export const islandOff: Command = islandCommand(false);
+
+export const clockTrust: Command = {
+  name: "clock trust",
+  args: "",
+  help: "After a clock step: says that the time is right again. Windows open and grants are given anew.",
+  flags: {},
+  async run(invocation) {
+    const approvals = [{ kind: "local-root" as const, reason: "local root at the command line" }];
+    const answer = await ask(invocation.instance, { type: "trust-time", approvals });
+    invocation.result(answer, `the time is trusted: ${new Date().toISOString()}`);
+    return EXIT.ok;
+  },
+};

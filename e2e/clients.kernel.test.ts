@@ -81,9 +81,9 @@ const CONDUITS = `
 
 function policy(withStreams = true): PolicyText {
   let { text } = plantPolicy();
-  const add = (after: string, more: string): void => {
-    assert.ok(text.includes(after), after);
-    text = text.replace(after, `${after}${more.replace(/^\n|\n$/g, "")}\n`);
+  const add = (head: string, more: string): void => {
+    assert.ok(text.includes(head), head);
+    text = text.replace(head, `${head}${more.replace(/^\n|\n$/g, "")}\n`);
   };
   add("assets:\n", ASSETS);
   add("services:\n", SERVICES);

@@ -249,7 +249,9 @@ function lastOf(steps: readonly Step[]): { step: Step; conduit: Conduit | undefi
 
 function l7Text(limits: L7): string {
   if (limits.protocol === "tcp") return "relays bytes, undecoded";
-  return `modbus: ${limits.functions.join(", ")}`;
+  const { functions, requestsPerSecond: rate } = limits;
+  const atMost = rate === undefined ? "" : `; at most ${rate} requests a second and connection`;
+  return `modbus: ${functions.join(", ")}${atMost}`;
 }
 
 /** For a closed conduit: what opens it. */

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
 import { SallyportError } from "@sallyport/core";
 import { compileInChild } from "./compile-child.ts";
 
@@ -12,6 +13,24 @@ const SKIP =
 const ROOT = path.resolve(import.meta.dirname, "../../..");
 const UID = 1_699_999;
 const NOW = Date.parse("2026-11-22T12:00:00Z");
+
+/**
+ * The code where every uid can load it, as the supervisor mounts it: a checkout in a 0700 directory
+ * is closed to the compiler's uid.
+ */
+const mounted = fs.mkdtempSync(path.join(os.tmpdir(), "sallyport-code-"));
+before(() => {
+  if (SKIP !== false) return;
+  fs.chmodSync(mounted, 0o755);
+  assert.equal(spawnSync("mount", ["--bind", ROOT, mounted]).status, 0);
+});
+after(() => {
+  if (SKIP === false) assert.equal(spawnSync("umount", [mounted]).status, 0);
+  fs.rmdirSync(mounted);
+});
+const NODE = process.execPath.startsWith(`${ROOT}/`)
+  ? path.join(mounted, path.relative(ROOT, process.execPath))
+  : process.execPath;
 
 /** A checkout whose compiler is the given program: what the room does is tried from inside it. */
 function homeOf(program: string): { codeDir: string; readonly remove: () => void } {
@@ -26,11 +45,7 @@ function homeOf(program: string): { codeDir: string; readonly remove: () => void
 async function answerOf(program: string): Promise<unknown> {
   const { codeDir, remove } = homeOf(program);
   try {
-    return await compileInChild(
-      { node: process.execPath, codeDir, uid: UID },
-      [{ name: "x", text: "" }],
-      NOW,
-    );
+    return await compileInChild({ node: NODE, codeDir, uid: UID }, [{ name: "x", text: "" }], NOW);
   } finally {
     remove();
   }
@@ -47,7 +62,7 @@ async function codeOf(program: string): Promise<string> {
 
 test("the plant's policy compiles in the empty room", { skip: SKIP }, async () => {
   const text = fs.readFileSync(path.join(ROOT, "lab/plant/site.yaml"), "utf8");
-  const home = { node: process.execPath, codeDir: ROOT, uid: UID };
+  const home = { node: NODE, codeDir: mounted, uid: UID };
   const { legs, diagnostics } = await compileInChild(home, [{ name: "site.yaml", text }], NOW);
   assert.equal(legs?.site, "brewery-7");
   assert.deepEqual(

@@ -49,7 +49,7 @@ test("20 applies under load lose no session, counter or timer", {
     }
     assert.ok(
       load.answers().every((count) => count > 10 * APPLIES),
-      `${load.answers()} answers`,
+      `${load.answers().join(" and ")} answers`,
     );
     const still = await load.idleInside();
     for (const [key, times] of idle) assert.equal(still.get(key), times, `session ${key}`);
@@ -95,14 +95,14 @@ function changed({ name, text }: PolicyText, round: number): PolicyText {
   return { name, text: next };
 }
 
-function assertCounted(before: Hits, now: Hits, when: string): void {
-  for (const [key, packets] of before.packets) {
+function assertCounted(earlier: Hits, now: Hits, when: string): void {
+  for (const [key, packets] of earlier.packets) {
     assert.ok((now.packets.get(key) ?? -1) >= packets, `${when}: ${key} went below ${packets}`);
   }
   for (const name of ["hmi-operates-cells", "erp-reads-tank", "vendor-services-press"]) {
-    const [was = 0, is = 0] = [before.passed.get(name), now.passed.get(name)];
+    const [was = 0, is = 0] = [earlier.passed.get(name), now.passed.get(name)];
     assert.ok(is > was, `${when}: ${name} goes on being counted`);
-    assert.equal(now.refused.get(name), before.refused.get(name), `${when}: ${name} refused`);
+    assert.equal(now.refused.get(name), earlier.refused.get(name), `${when}: ${name} refused`);
   }
 }
 

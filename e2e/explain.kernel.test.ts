@@ -7,7 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { after, before, describe, test } from "node:test";
-import { ask, fields, listOf } from "sallyport";
+import { ask, fields, listOf, word } from "sallyport";
 import { forge } from "../lab/attacks.ts";
 import { whyNoNamespaces } from "../lab/namespaces.ts";
 import { must, within } from "../lab/shell.ts";
@@ -87,7 +87,7 @@ function policyUntil(end: number): PolicyText {
     why: Diagnosis of the press drive for a few seconds
     expires: "${new Date(end).toISOString().slice(0, 19)}Z"
 `;
-  const changed = text.replace("days: [sun]", `days: [${shut}]`);
+  const changed = text.replace("days: [sun]", `days: [${String(shut)}]`);
   return { name, text: changed.replace("\ninvariants:\n", `${conduit}\ninvariants:\n`) };
 }
 
@@ -203,8 +203,8 @@ describe("a flood of one refused packet", { skip: why ?? false }, () => {
       await forge(site.plant, from, first);
       assert.ok(await seen.refusal(since, (event) => event["source"] === `${source}:45001`));
       const key = `${point} no-conduit ${zones}`;
-      const before = { packets: await refused(site, key), told: await toldOf(site, point) };
-      assert.equal(before.packets, 1, "nobody else does this");
+      const known = { packets: await refused(site, key), told: await toldOf(site, point) };
+      assert.equal(known.packets, 1, "nobody else does this");
       const frame = { source, destination, port: 509, sourcePort: 45_000, count: FLOOD };
       assert.equal(await forge(site.plant, from, frame), FLOOD);
       assert.equal(await refused(site, key), FLOOD + 1);
@@ -213,7 +213,7 @@ describe("a flood of one refused packet", { skip: why ?? false }, () => {
           const { type, source: by } = event;
           return type === "packet-denied" && by === `${source}:45000`;
         }).length;
-      const sampled = (await toldOf(site, point)) - before.told;
+      const sampled = (await toldOf(site, point)) - known.told;
       await within(MINUTE_LIMIT_MS, () => samples() >= sampled || undefined);
       assert.equal(samples(), sampled, "every sample is an event, and every event was a sample");
       assert.ok(sampled >= 1 && sampled <= SAMPLES_MAX, `${sampled} samples`);
@@ -222,7 +222,8 @@ describe("a flood of one refused packet", { skip: why ?? false }, () => {
         const sum = seen.all.reduce((total, event) => {
           const { type, sourceZone, destinationZone, reason } = event;
           const isIt = type === "flow-minute" && event["point"] === point;
-          const mine = isIt && `${point} ${reason} ${sourceZone} ${destinationZone}` === key;
+          const kind = [point, reason, sourceZone, destinationZone].map(String).join(" ");
+          const mine = isIt && kind === key;
           return mine ? total + Number(event["refused"]) : total;
         }, 0);
         return sum > FLOOD ? sum : undefined;
@@ -238,7 +239,7 @@ async function refused({ instance }: Site, key: string): Promise<number> {
     .map(fields)
     .filter((denial) => {
       const { point, reason, sourceZone, destinationZone } = denial;
-      return [point, reason, sourceZone, destinationZone].join(" ") === key;
+      return [point, reason, sourceZone, destinationZone].map(word).join(" ") === key;
     });
   return mine.reduce((sum, { packets }) => sum + Number(packets), 0);
 }

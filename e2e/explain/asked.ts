@@ -24,7 +24,8 @@ export interface Answer {
 export async function explained(site: Site, question: readonly string[]): Promise<Answer> {
   const argv = [process.execPath, COMMAND, "--instance", site.instance.name, "policy", "explain"];
   const { code, stdout, stderr } = await run([...argv, ...question, "--json"]);
-  if (code !== EXIT_DENIED && code !== EXIT_OK) throw new RangeError(`explain: ${code} ${stderr}`);
+  if (code !== EXIT_DENIED && code !== EXIT_OK)
+    throw new RangeError(`explain: ${String(code)} ${stderr}`);
   const answer = fields(JSON.parse(stdout) as Json);
   const steps = listOf(answer["steps"]).map(fields);
   const decided = steps.find(({ verdict }) => verdict === "deny");

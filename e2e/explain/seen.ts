@@ -43,7 +43,10 @@ export class Seen {
       this.all.find((event) => "reason" in event && Date.parse(event.at) >= since && isIt(event)),
     );
     if (found === undefined) return undefined;
-    const field = (name: string): string => String(found[name] ?? "");
+    const field = (name: string): string => {
+      const value = found[name];
+      return typeof value === "string" ? value : "";
+    };
     return {
       reason: field("reason"),
       conduit: field("conduit"),
@@ -62,7 +65,8 @@ export class Seen {
     const stream = new PcapStream();
     const header = whole.subarray(0, FILE_HEADER_BYTES);
     const [packet] = stream.push(Buffer.concat([header, whole.subarray(offsetBytes, end)]));
-    if (packet === undefined) throw new RangeError(`${file} at ${offsetBytes}: ${stream.fault}`);
+    if (packet === undefined)
+      throw new RangeError(`${file} at ${offsetBytes}: ${stream.fault ?? "no packet"}`);
     return { bytes: whole.subarray(offsetBytes + RECORD_HEADER_BYTES, end), packet };
   }
 

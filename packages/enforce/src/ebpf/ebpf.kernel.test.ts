@@ -515,7 +515,8 @@ describe("other sessions", { skip }, () => {
       // What was over gave all its places back, also the other zone's.
       assert.equal(readSessions(await harness.dump("sessions")).length, 3);
       const counts = readEntries("zone_sessions", await harness.dump("zone_sessions"));
-      assert.deepEqual(counts.map(({ value }) => value).sort(), ["00 00 00 00", "03 00 00 00"]);
+      const places = counts.map(({ value }) => value);
+      assert.deepEqual(new Set(places), new Set(["00 00 00 00", "03 00 00 00"]));
     });
   });
 

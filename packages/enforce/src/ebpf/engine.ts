@@ -189,10 +189,11 @@ export class EbpfEngine implements Engine {
       hits: readHits(await this.#dump("hits")),
       denials: readDenied(await this.#dump("denied"), this.point, this.#names),
       // The time of the boot clock stays behind: JSON has no word for it.
-      peers: readPeers(await this.#dump("peers")).map(({ lastBootNs: _, protocol, ...peer }) => ({
-        ...peer,
-        protocol: PROTOCOL_NAMES.get(protocol) ?? String(protocol),
-      })),
+      peers: readPeers(await this.#dump("peers")).map((peer) => {
+        const { id, source, target, port, sessions } = peer;
+        const protocol = PROTOCOL_NAMES.get(peer.protocol) ?? String(peer.protocol);
+        return { id, source, target, protocol, port, sessions };
+      }),
     };
   }
 

@@ -1,5 +1,5 @@
 import type { Json } from "@sallyport/core";
-import type { Status } from "../status.ts";
+import type { ConduitStatus, Status } from "../status.ts";
 import { zonesText } from "./flow-commands.ts";
 import { table } from "./table.ts";
 
@@ -39,14 +39,18 @@ function conduits(status: Status): string[] {
     conduit.name,
     conduit.via,
     `${conduit.from} → ${conduit.to}`,
-    conduit.open
-      ? conduit.until === undefined
-        ? "open"
-        : `open until ${shortTime(conduit.until)}`
-      : `closed: ${conduit.reason ?? ""}`,
+    stateOf(conduit, status),
     String(conduit.packets),
   ]);
   return [table(["conduit", "via", "from → to", "state", "packets"], rows), ""];
+}
+
+/** A session conduit is closed by itself; what is open are the grants under it. */
+function stateOf({ name, open, until, reason = "" }: ConduitStatus, { grants }: Status): string {
+  const live = grants.filter(({ conduit }) => conduit === name).length;
+  if (!open && live > 0) return live === 1 ? "open for a grant" : `open for ${live} grants`;
+  if (!open) return `closed: ${reason}`;
+  return until === undefined ? "open" : `open until ${shortTime(until)}`;
 }
 
 function grants(status: Status): string[] {
@@ -55,7 +59,7 @@ function grants(status: Status): string[] {
     grant.id,
     grant.person,
     `${grant.source} → ${grant.asset}`,
-    shortTime(grant.until),
+    `${grant.until.slice(0, 19).replace("T", " ")} UTC`,
     String(grant.packets),
   ]);
   return [table(["grant", "person", "from → to", "ends", "packets"], rows), ""];

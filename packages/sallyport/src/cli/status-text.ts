@@ -46,8 +46,8 @@ function conduits(status: Status): string[] {
 }
 
 /** A session conduit is closed by itself; what is open are the grants under it. */
-function stateOf({ name, open, until, reason = "" }: ConduitStatus, { grants }: Status): string {
-  const live = grants.filter(({ conduit }) => conduit === name).length;
+function stateOf({ name, open, until, reason = "" }: ConduitStatus, status: Status): string {
+  const live = status.grants.filter(({ conduit }) => conduit === name).length;
   if (!open && live > 0) return live === 1 ? "open for a grant" : `open for ${live} grants`;
   if (!open) return `closed: ${reason}`;
   return until === undefined ? "open" : `open until ${shortTime(until)}`;

@@ -527,7 +527,11 @@ test("a listener that is dialled directly, past its conduit, hears nothing", { s
     const answering = ["nft", "insert", "rule", "ip", "sallyport", "judge", "ip", "daddr"];
     await rooms.inRoom(site, "outer", ...insert, plant.address("attacker"), ...pass);
     await rooms.inRoom(site, "outer", ...answering, plant.address("attacker"), ...pass);
+    const reached = Date.now();
     assert.equal((await dial("attacker", address, port)).ok, true);
+    await sleep(SETTLE_MS);
+    const heard = `gate-erp: ${plant.address("attacker")} > ${address}:${port}`;
+    assert.ok(watched.heard(reached).includes(heard), "the captures would have told");
 
     // And in inner: with neither program nor guard a cell gets as far as a gate's socket.
     const between = listeners.find(({ room }) => room === "gate-cells");

@@ -1,4 +1,5 @@
 /** Root's hands on a running gateway: in its rooms, on its processes, past its own doors. */
+import fs from "node:fs";
 import process from "node:process";
 import { formatIpv4 } from "@sallyport/core";
 import type { Legs, Point } from "@sallyport/policy/legs";
@@ -205,4 +206,10 @@ export async function fixNeighbors(site: Site): Promise<void> {
       await must(fixed(address, mac, nic), { netns: netnsOf(site, near.room) });
     }),
   );
+}
+
+/** Namespaces of the instance's rooms that are there now. */
+export function roomsThere(site: Site): string[] {
+  const prefix = `${site.instance.netnsPrefix}-`;
+  return fs.readdirSync("/run/netns").filter((name) => name.startsWith(prefix));
 }

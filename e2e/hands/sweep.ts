@@ -1,11 +1,11 @@
 /** What whoever has root in a room, or holds the other end of a link, tries; and who hears of it. */
-import type { Legs } from "@sallyport/policy/legs";
+import type { Legs, Point } from "@sallyport/policy/legs";
 import { Capture } from "../../lab/capture.ts";
 import { PYTHON } from "../../lab/device.ts";
 import { must } from "../../lab/shell.ts";
 import type { Site } from "../../lab/site.ts";
 import { PORTS } from "./intruders.ts";
-import { netnsOf, POINTS } from "./rooms.ts";
+import { linksOf, netnsOf, POINTS } from "./rooms.ts";
 import { addressesOf } from "./wires.ts";
 
 /** `sweep.py` sends its frames from this port. */
@@ -49,25 +49,43 @@ function expand(ports: string): number[] {
   });
 }
 
-/** Told to the kernel: what the room itself sends would be far more than a capture holds. */
-const INWARD = ["inbound", "and", "not", "arp"];
-
 export interface GateWatch {
   /** What somebody else sent into a room: `gate-erp: 10.10.0.66 > 10.30.0.33:21701`. */
   heard(since: number): string[];
   stop(): Promise<void>;
 }
 
+/**
+ * What comes in on one of a room's links. What the room itself sends could be far more than a capture
+ * holds; tcpdump's own `inbound` loses the first packets, which libpcap filters a second time without
+ * knowing their direction.
+ */
+export async function captureInward(
+  site: Site,
+  room: string,
+  point: Point,
+  filter: readonly string[] = ["not", "arp"],
+): Promise<Capture> {
+  const dev = `${point}0`;
+  const own = (await linksOf(site, room)).find(({ ifname }) => ifname === dev)?.address;
+  if (own === undefined) throw new RangeError(`${room} has no ${dev}`);
+  const inward = ["not", "ether", "src", own, "and", ...filter];
+  return Capture.start(netnsOf(site, room), dev, inward);
+}
+
 /** Captures inside every gate's room, on each of its links. */
 export async function watchGates(site: Site, legs: Legs): Promise<GateWatch> {
   const links = legs.rooms.flatMap((room) =>
-    POINTS.filter((point) => room[point] !== undefined).map((point) => [room.name, point]),
+    POINTS.filter((point) => room[point] !== undefined).map((point) => ({
+      room: room.name,
+      point,
+    })),
   );
   const captures = await Promise.all(
-    links.map(async ([room = "", point = ""]) => {
-      const capture = await Capture.start(netnsOf(site, room), `${point}0`, INWARD);
-      return { room, capture };
-    }),
+    links.map(async ({ room, point }) => ({
+      room,
+      capture: await captureInward(site, room, point),
+    })),
   );
   return {
     heard: (since) =>

@@ -1,6 +1,6 @@
 /**
  * The command line that puts a process where it belongs: its room, a uid of its own, no other process in
- * sight, no capability, gone when the supervisor goes. Util-linux does each step, so that no native code is ours.
+ * sight, no capability, gone when its parent goes. Util-linux does each step, so that no native code is ours.
  */
 export interface Cage {
   /** Path of the network namespace; undefined stays in the caller's. */
@@ -25,6 +25,7 @@ export function caged(cage: Cage, command: readonly string[]): string[] {
           "--no-new-privs",
           "--bounding-set=-all",
           "--inh-caps=-all",
+          // Changing the uid cleared what --kill-child had set.
           "--pdeathsig=KILL",
           "--",
         ];

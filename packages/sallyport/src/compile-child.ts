@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import { type Diagnostic, SallyportError } from "@sallyport/core";
 import type { Legs } from "@sallyport/policy/legs";
+import { caged } from "./cage.ts";
 import type { PolicyFile } from "./messages.ts";
 
 /** DESIGN §4: past either of these the policy is answered with `policy-too-complex`. */
@@ -26,7 +27,7 @@ export interface CompilerHome {
 
 /**
  * Runs the policy compiler as a process of its own: no network but an empty namespace's, no other
- * process in sight, no file but the code, nothing to write to but its answer.
+ * process in sight, no file but the code, nothing to write to but its answer; gone with its caller.
  */
 export async function compileInChild(
   home: CompilerHome,
@@ -42,22 +43,9 @@ export async function compileInChild(
     `${home.codeDir}/packages/sallyport/src/compiler.main.ts`,
   ];
   const limits = ["prlimit", "--core=0", "--fsize=0", "--nofile=64", "--"];
-  const drop =
-    home.uid === undefined
-      ? []
-      : ["setpriv", `--reuid=${home.uid}`, `--regid=${home.uid}`, "--clear-groups"].concat([
-          "--no-new-privs",
-          "--bounding-set=-all",
-          "--inh-caps=-all",
-          // Changing the uid cleared what --kill-child had set: without this it would outlive its end.
-          "--pdeathsig=KILL",
-          "--",
-        ]);
-  const empty = ["--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
-  const answer = await answerOf(["unshare", ...empty, ...drop, ...limits, ...node], {
-    files,
-    nowMs,
-  });
+  const cage = home.uid === undefined ? {} : { uid: home.uid };
+  const command = ["unshare", "--net", "--", ...caged(cage, [...limits, ...node])];
+  const answer = await answerOf(command, { files, nowMs });
   // The compiler is not trusted: its legs are checked against the built-in invariants before use.
   return answer as Compiled;
 }

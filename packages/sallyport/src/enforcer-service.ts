@@ -50,7 +50,10 @@ export class EnforcerService {
   }
 
   async boot(): Promise<void> {
-    const { generation } = await this.#options.enforcement.boot();
+    const { generation, rolledBack } = await this.#options.enforcement.boot();
+    if (rolledBack !== undefined) {
+      this.#record("rolled-back", { generation: rolledBack, by: "nobody confirmed" });
+    }
     this.#record("booted", { generation });
     this.#nextChange = await this.#options.enforcement.reschedule();
     this.#tell();

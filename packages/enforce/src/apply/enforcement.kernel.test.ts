@@ -79,7 +79,7 @@ test("a confirmed policy is what boots, and nothing that was never confirmed", {
   // A reboot: rooms and run directory are gone, the state directory is there.
   await scope.plant.rooms.down();
   const booted = await open();
-  assert.deepEqual(await booted.boot(), { generation });
+  assert.deepEqual(await booted.boot(), { generation, rolledBack: generation + 1 });
   assert.equal(await site.pings("b", "10.41.0.10"), true);
   assert.equal(await site.pings("it", "10.30.0.10"), false);
   const state = await State.load(site.instance.stateDir);
@@ -122,6 +122,9 @@ test("without confirmation the kernel falls back by itself, no process alive", {
   assert.equal(await site.pings("b", "10.41.0.10"), true);
   const state = await State.load(site.instance.stateDir);
   assert.equal(state.pending?.number, generation + 1, "nobody was there to write it down");
+  const told = { generation, rolledBack: generation + 1 };
+  assert.deepEqual(await (await open()).boot(), told, "whoever comes next does");
+  assert.deepEqual(await (await open()).boot(), { generation }, "once");
 });
 
 test("the guard takes an unconfirmed change back after kill -9 of the process that applied it", {

@@ -33,6 +33,12 @@ export interface EnforcementOptions {
   readonly guardCommand: readonly string[];
 }
 
+export interface Booted {
+  readonly generation: number | null;
+  /** The change that was waiting when its process died; the guard may have taken it back before. */
+  readonly rolledBack?: number;
+}
+
 export interface ApplyRequest {
   readonly legs: Legs;
   readonly policy: Uint8Array;
@@ -85,18 +91,20 @@ export class Enforcement {
    * The last confirmed generation and nothing else. Rooms that stand (the enforcer was restarted) are
    * kept with their sessions; whatever was unconfirmed is taken back.
    */
-  boot(): Promise<{ readonly generation: number | null }> {
+  boot(): Promise<Booted> {
     return this.inTurn(async () => {
       const { rooms } = this.options;
-      const { pending } = this.state;
+      const { pending, undecided } = this.state;
       const begun = pending === undefined ? undefined : this.armedFor(pending, 0);
       const armed = (await armedChange(this.stateDir)) ?? begun;
       if (armed !== undefined) await takeBack(this.stateDir, armed, rooms);
       this.state = await State.load(this.stateDir);
+      if (undecided !== undefined) await this.state.change(undecided, { state: "rolled-back" });
+      const told = undecided === undefined ? {} : { rolledBack: undecided };
       const { confirmed } = this.state;
       if (confirmed === undefined) {
         await rooms.down();
-        return { generation: null };
+        return { generation: null, ...told };
       }
       const legs = await this.state.legsOf(confirmed);
       if (await this.standsWhole(legs, confirmed.slot)) {
@@ -109,7 +117,7 @@ export class Enforcement {
         await this.slots.confirm(confirmed.slot);
       }
       await this.drifts.remember(this.loaded());
-      return { generation: confirmed.number };
+      return { generation: confirmed.number, ...told };
     });
   }
 

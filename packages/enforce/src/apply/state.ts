@@ -46,11 +46,15 @@ export class State {
     this.file = file;
   }
 
+  /** What was pending when the file was written, whether or not the guard decided since. */
+  undecided: number | undefined;
+
   /** A generation that the guard marked as rolled back is so: two processes never write one file. */
   static async load(directory: string): Promise<State> {
     await mkdir(path.join(directory, "generations"), { recursive: true, mode: 0o700 });
     const text = await readIfThere(path.join(directory, "state.json"));
     const state = new State(directory, text === undefined ? emptyFile() : parse(text));
+    state.undecided = state.pending?.number;
     state.file.generations = state.generations.map((generation) =>
       generation.state === "pending" && existsSync(state.placeOf(generation.number, "rolled-back"))
         ? { ...generation, state: "rolled-back" }
@@ -90,7 +94,8 @@ export class State {
     const hashes = { digest: sha256(text), policySha256: sha256(policy) };
     const generation: Generation = { number, ...hashes, state: "pending", ...rest };
     for (const { key } of legs.conduits) this.file.conduits[key] ??= this.number();
-    await mkdir(this.placeOf(number), { mode: 0o700 });
+    // It is there already where the process before this one was killed in the next lines.
+    await mkdir(this.placeOf(number), { recursive: true, mode: 0o700 });
     await writeWhole(this.placeOf(number, "legs.json"), text);
     await writeWhole(this.placeOf(number, "policy"), policy);
     this.file.generations.push(generation);

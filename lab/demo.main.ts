@@ -92,8 +92,12 @@ function installMissing(): string | undefined {
       .filter((name) => !found(name))
       .map((name) => PROGRAMS[name] ?? name),
   );
-  const python = spawnSync("/usr/bin/python3", ["-c", "import pymodbus"]);
-  if (python.status !== 0) packages.add("python3-pymodbus");
+  // The server imports serial, which Debian neither pulls in nor recommends by that name.
+  const python = spawnSync("/usr/bin/python3", ["-c", "import pymodbus.client, pymodbus.server"]);
+  if (python.status !== 0) {
+    packages.add("python3-pymodbus");
+    packages.add("python3-serial");
+  }
   if (packages.size === 0) return undefined;
   const list = [...packages].join(" ");
   const by = `apt-get install -y ${list}`;

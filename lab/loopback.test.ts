@@ -11,8 +11,10 @@ const policy = {
   name: "site.yaml",
   text: fs.readFileSync(new URL("plant/site.yaml", import.meta.url), "utf8"),
 };
-const pymodbus = await run(["/usr/bin/python3", "-c", "import pymodbus"]).catch(() => undefined);
-const skip = pymodbus?.code === 0 ? false : "needs python3-pymodbus";
+const pymodbus = await run(["/usr/bin/python3", "-c", "import pymodbus.server"]).catch(
+  () => undefined,
+);
+const skip = pymodbus?.code === 0 ? false : "needs python3-pymodbus and python3-serial";
 
 test("without any right the gates still refuse what the policy refuses, and say what is left out", {
   skip,

@@ -14,9 +14,9 @@ import { startGate } from "./gate.ts";
 const PYTHON = "/usr/bin/python3";
 const SCRIPTS = path.join(import.meta.dirname, "..", "test");
 const SKIP =
-  spawnSync(PYTHON, ["-c", "import pymodbus.client"]).status === 0
+  spawnSync(PYTHON, ["-c", "import pymodbus.client, pymodbus.server"]).status === 0
     ? ""
-    : "needs pymodbus: apt-get install python3-pymodbus";
+    : "needs pymodbus: apt-get install python3-pymodbus python3-serial";
 
 const LIMITS: ModbusLimits = {
   protocol: "modbus",

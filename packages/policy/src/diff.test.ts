@@ -194,6 +194,19 @@ test("a conduit hidden behind another is still a difference when it goes", () =>
   assert.equal(hidden.widens, false);
 });
 
+test("a zone that asks fewer signatures than before is a wider policy, one that asks more is not", () => {
+  const asking = (approvals: number): Legs => ({
+    ...demoLegs([]),
+    thresholds: approvals === 0 ? [] : [{ zone: "cell-a", approvals }],
+  });
+  const fewer = diff(asking(2), asking(0));
+  assert.deepEqual(fewer.other, ["zone cell-a: approvals 2 → 0 (wider)"]);
+  assert.equal(fewer.widens, true);
+  const more = diff(asking(0), asking(1));
+  assert.deepEqual(more.other, ["zone cell-a: approvals 0 → 1"]);
+  assert.equal(more.widens, false);
+});
+
 /** Conduits over few addresses and ports, so that they overlap and touch. */
 const anyConduits = fc
   .array(

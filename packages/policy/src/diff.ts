@@ -200,6 +200,12 @@ function otherChanges(before: Legs, after: Legs): { texts: string[]; widens: boo
       say(`${conduit.name} (${conduit.source}): ${change.text}`, change.widens);
     }
   }
+  const asked = ({ thresholds }: Legs, zone: string): number =>
+    thresholds.find((threshold) => threshold.zone === zone)?.approvals ?? 0;
+  for (const zone of zonesAsking(before, after)) {
+    const [from, to] = [asked(before, zone), asked(after, zone)];
+    if (from !== to) say(`zone ${zone}: approvals ${from} → ${to}`, to < from);
+  }
   const { sessionsPerZone, timeoutsSeconds } = before.limits;
   const limits = after.limits;
   if (limits.sessionsPerZone !== sessionsPerZone) {
@@ -209,6 +215,11 @@ function otherChanges(before: Legs, after: Legs): { texts: string[]; widens: boo
   if (!same(timeoutsSeconds, limits.timeoutsSeconds)) say("idle time-outs change", false);
   if (!same(before.attachments, after.attachments)) say("attachments change", true);
   return { texts, widens };
+}
+
+function zonesAsking(before: Legs, after: Legs): string[] {
+  const zones = [...before.thresholds, ...after.thresholds].map(({ zone }) => zone);
+  return [...new Set(zones)].sort();
 }
 
 function linesOf(changes: readonly CellChange[], wordsOf: (change: CellChange) => Words): string[] {

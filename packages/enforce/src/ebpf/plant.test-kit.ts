@@ -144,6 +144,7 @@ export function plant(
     own: [ip("10.40.0.1"), ip("10.41.0.1"), ip("10.31.0.1")],
     assets: [],
     broadcast: [ip("10.40.0.255"), ip("10.41.0.255"), ip("10.40.0.0"), ip("10.41.0.0")],
+    thresholds: [],
     conduits,
   };
 }

@@ -227,6 +227,7 @@ export function smallPlant(conduits: readonly Conduit[]): Legs {
     own: [ip("10.10.0.1"), ip("10.41.0.1"), ip("10.42.0.1"), ip("10.30.0.1"), ip("10.31.0.1")],
     assets: [],
     broadcast: [],
+    thresholds: [],
     conduits: [...conduits].sort((a, b) => (a.name < b.name ? -1 : 1)),
   };
 }

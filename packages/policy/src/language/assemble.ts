@@ -3,6 +3,7 @@ import type {
   ComponentRoom,
   EngineLimits,
   EngineZone,
+  Legs,
   Link,
   Point,
 } from "../legs/types.ts";
@@ -78,6 +79,15 @@ function joined(
     else out.push({ first, last });
   }
   return out;
+}
+
+/** What a zone's `approvals` asks, for whoever counts signatures. */
+export function thresholdsOf(zones: ReadonlyMap<string, Zone>): Legs["thresholds"] {
+  return [...zones.values()]
+    .flatMap(({ name, form: { approvals = 0 } }) =>
+      approvals > 0 ? [{ zone: name, approvals }] : [],
+    )
+    .sort((a, b) => compareText(a.zone, b.zone));
 }
 
 /** One a zone: a zone on another's interface has an entry there too, without an address. */

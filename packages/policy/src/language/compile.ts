@@ -1,7 +1,14 @@
 import { type Diagnostic, sha256Hex, sha256HexOfText } from "@sallyport/core";
 import type { ComponentKind, Conduit, Legs, ZoneKind } from "../legs/types.ts";
 import { type Allocation, allocate } from "./allocate.ts";
-import { attachmentsOf, engineZones, nameInterfaces, readLimits, roomsOf } from "./assemble.ts";
+import {
+  attachmentsOf,
+  engineZones,
+  nameInterfaces,
+  readLimits,
+  roomsOf,
+  thresholdsOf,
+} from "./assemble.ts";
 import { checkBridges } from "./bridges.ts";
 import { readConduit } from "./conduits.ts";
 import { Ends } from "./ends.ts";
@@ -107,6 +114,7 @@ export function compilePolicy(
       .sort((a, b) => compareText(a.name, b.name)),
     own: network.own,
     broadcast: network.broadcast,
+    thresholds: thresholdsOf(zones),
     conduits: lowered.conduits,
   };
   const summary = summarize(zones, assets, components, conduits);

@@ -323,6 +323,7 @@ export function demoLegs(conduits: readonly Conduit[] = CONDUITS): Legs {
     own: [...own, transit.outer, transit.inner],
     assets: [],
     broadcast: NETWORKS.flatMap(([, , , , network]) => [ip(network), ip(network) + 255]),
+    thresholds: [],
     conduits: [...conduits].sort((a, b) => (a.name < b.name ? -1 : 1)),
   };
 }

@@ -281,5 +281,6 @@ export const legsShape: Check = object({
   assets: list(object({ name: plainName, address }), INTERVALS_MAX),
   own: list(address, INTERVALS_MAX),
   broadcast: list(address, INTERVALS_MAX),
+  thresholds: list(object({ zone: zoneName, approvals: integer(1, 5) }), ZONES_MAX),
   conduits: list(conduit, CONDUITS_MAX),
 });

@@ -34,6 +34,8 @@ export interface Legs {
   readonly own: readonly Ipv4[];
   /** Network and broadcast addresses of every attached network: a packet to one is `multicast`. */
   readonly broadcast: readonly Ipv4[];
+  /** How many people must sign what opens a path to or from a zone; those that ask none are not here. */
+  readonly thresholds: readonly { readonly zone: string; readonly approvals: number }[];
   /** Sorted by name: of the open conduits that cover a packet the first one carries it. */
   readonly conduits: readonly Conduit[];
 }

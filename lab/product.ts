@@ -5,7 +5,16 @@
 import { SallyportError } from "@sallyport/core";
 import type { Legs } from "@sallyport/policy/legs";
 import { formatIpv4 } from "@sallyport/core";
-import { ask, EventReader, eventsDir, fields, type Instance, listOf, word } from "sallyport";
+import {
+  ask,
+  EventReader,
+  eventsDir,
+  fields,
+  type Instance,
+  listOf,
+  localRoot,
+  word,
+} from "sallyport";
 import type {
   ApplyOutcome,
   DenialSeen,
@@ -18,7 +27,7 @@ import type {
 } from "./story.ts";
 import { run } from "./shell.ts";
 
-const APPROVALS = [{ kind: "local-root" as const, reason: "the demo plant's story" }];
+const STORY = "the demo plant's story";
 
 export class Product implements GatewayPort {
   readonly mode: Mode;
@@ -59,14 +68,16 @@ export class Product implements GatewayPort {
 
   async grant(wanted: GrantWanted): Promise<GrantMade> {
     const answer = fields(
-      await ask(this.#instance.name, { type: "grant-add", grant: wanted, approvals: APPROVALS }),
+      await ask(this.#instance.name, { type: "grant-add", grant: wanted, ...localRoot(STORY) }),
     );
     return { id: word(answer["id"]), notAfter: Date.parse(word(answer["until"])) };
   }
 
   async apply(file: PolicyText, confirmWithinSeconds: number): Promise<ApplyOutcome> {
     const files = [file];
-    const planned = fields(await ask(this.#instance.name, { type: "plan", files }));
+    const planned = fields(
+      await ask(this.#instance.name, { type: "plan", files, author: localRoot().author }),
+    );
     const diagnostics = listOf(planned["diagnostics"]);
     if (typeof planned["planSha256"] !== "string") {
       return { kind: "refused", diagnostics: diagnostics.map((item) => describe(fields(item))) };
@@ -77,7 +88,7 @@ export class Product implements GatewayPort {
         files,
         planSha256: planned["planSha256"],
         confirmWithinSeconds,
-        approvals: APPROVALS,
+        ...localRoot(STORY),
       }),
     );
     return { kind: "pending", generation: Number(answer["generation"]) };

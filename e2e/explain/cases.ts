@@ -1,6 +1,6 @@
 /** Refusals of every kind: what is sent, and how `explain` is asked about it. */
 import assert from "node:assert/strict";
-import { ask } from "sallyport";
+import { ask, localRoot } from "sallyport";
 import type { Forgery } from "../../lab/attacks.ts";
 import { Poller, readModbus, writeModbus } from "../../lab/client.ts";
 import { PYTHON, program } from "../../lab/device.ts";
@@ -15,7 +15,6 @@ const PRESS = "10.42.0.10";
 /** Modbus exception 6. */
 const DEVICE_BUSY = 6;
 const HURRY_LIMIT_MS = 6_000;
-const APPROVALS = [{ kind: "local-root" as const, reason: "end-to-end test" }];
 
 export interface PacketCase {
   readonly what: string;
@@ -104,9 +103,9 @@ export const PACKETS: readonly PacketCase[] = (
 
 async function islanded({ instance }: Site): Promise<() => Promise<void>> {
   const zone = "cell-b";
-  await ask(instance.name, { type: "island", zone, on: true, approvals: [] });
+  await ask(instance.name, { type: "island-on", zone });
   return async () => {
-    await ask(instance.name, { type: "island", zone, on: false, approvals: APPROVALS });
+    await ask(instance.name, { type: "island-off", zone, ...localRoot("end-to-end test") });
   };
 }
 

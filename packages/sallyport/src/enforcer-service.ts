@@ -1,15 +1,26 @@
-import { randomBytes } from "node:crypto";
 import { type Json, parseIpv4, SallyportError } from "@sallyport/core";
 import type { Counters, Enforcement, Named } from "@sallyport/enforce";
 import type { GateListener } from "@sallyport/gate";
 import type { Legs } from "@sallyport/policy/legs";
+import { type Act, digestOf, type GrantTerms } from "./approvals/act.ts";
+import { type Approved, ApprovalDesk } from "./approvals/approval-desk.ts";
+import { ApproverActs } from "./approvals/approver-acts.ts";
+import type { ApproverBook } from "./approvals/approver-book.ts";
 import { ClockWatch } from "./clock-watch.ts";
 import { type CompilerHome, compileInChild } from "./compile-child.ts";
 import type { EventLog } from "./event-log.ts";
 import { FlowMinutes } from "./flow-minutes.ts";
 import type { Instance } from "./instance.ts";
-import type { Approval, EnforcerRequest, GrantRequest, PolicyFile } from "./messages.ts";
-import { checkKeys, type Plan, planSha256 } from "./plan.ts";
+import { LOCAL_ROOT } from "./message-fields.ts";
+import type {
+  Approval,
+  Asked,
+  Caller,
+  EnforcerRequest,
+  PolicyFile,
+  WantedKey,
+} from "./messages.ts";
+import { checkKeys } from "./plan.ts";
 import type { Status } from "./status.ts";
 import { statusOf } from "./status-of.ts";
 import type { RoomsStand } from "./supervisor-messages.ts";
@@ -24,10 +35,33 @@ const RESCHEDULE_EVERY_MS = 3600 * 1000;
 /** Above this the oldest names are forgotten: twice the most conduits a policy can have. */
 const NAMES_MAX = 40_000;
 
+/** A node of a pair has its own; this release has one node. */
+const NODE_EPOCH = 0;
+/** What only somebody on the box may ask for. */
+const ROOT_ONLY: ReadonlySet<EnforcerRequest["type"]> = new Set(["down", "first-secret"]);
+
+interface From {
+  readonly caller: Caller;
+  readonly connection: number;
+}
+
+type ApproverRequest = Extract<
+  EnforcerRequest,
+  {
+    readonly type:
+      | "approver-list"
+      | "approver-revoke"
+      | "first-secret"
+      | "first-check"
+      | "first-enrol";
+  }
+>;
+
 export interface ServiceOptions {
   readonly instance: Instance;
   readonly enforcement: Enforcement;
   readonly events: EventLog;
+  readonly approvers: ApproverBook;
   readonly compiler: CompilerHome;
   tellSupervisor(message: RoomsStand): void;
 }
@@ -42,11 +76,17 @@ export class EnforcerService {
   #nextChange: number | null = null;
   #rescheduledMs = performance.now();
   #told = "";
+  readonly #desk: ApprovalDesk;
+  readonly #approvers: ApproverActs;
   readonly #names = new Map<number, Named>();
 
   constructor(options: ServiceOptions) {
     this.#options = options;
     this.#minutes = new FlowMinutes(options.events);
+    this.#desk = new ApprovalDesk(options.approvers);
+    this.#approvers = new ApproverActs(options.approvers, (type, fields) => {
+      this.#record(type, fields);
+    });
   }
 
   async boot(): Promise<void> {
@@ -59,8 +99,11 @@ export class EnforcerService {
     this.#tell();
   }
 
-  async answer(request: EnforcerRequest, connection: number): Promise<Json> {
+  async answer(request: EnforcerRequest, { caller, connection }: From): Promise<Json> {
     const { enforcement } = this.#options;
+    if (caller !== "root" && ROOT_ONLY.has(request.type)) {
+      throw new SallyportError("denied", `${request.type} is for local root on the box`);
+    }
     switch (request.type) {
       case "status":
         return json(await this.#status());
@@ -73,9 +116,9 @@ export class EnforcerService {
           ...enforcement.status(),
         });
       case "plan":
-        return json(await this.#plan(request.files));
+        return json(await this.#plan(request.files, request.author ?? LOCAL_ROOT));
       case "apply":
-        return await this.#apply(request, connection);
+        return await this.#apply(request, { caller, connection });
       case "confirm":
         return await this.#confirm(request.generation, connection);
       case "rollback":
@@ -84,7 +127,7 @@ export class EnforcerService {
         this.#tell();
         return { generation: request.generation };
       case "grant-add":
-        return await this.#addGrant(request.grant, request.approvals);
+        return await this.#addGrant(request.grant, request, caller);
       case "grant-list":
         return json((await this.#status()).grants);
       case "grant-revoke":
@@ -92,30 +135,52 @@ export class EnforcerService {
         this.#record("grant-revoked", { grant: request.grant });
         this.#tell();
         return { id: request.grant };
-      case "island":
-        // Switching it on only closes, and closing acts need no approval.
-        if (!request.on) needsApproval(request.approvals);
-        await enforcement.setIsland(request.zone, request.on);
-        this.#record("island", {
-          zone: request.zone,
-          on: request.on,
-          approvals: request.approvals,
-        });
-        return { zone: request.zone, on: request.on };
+      case "island-on":
+        // It only closes, and closing acts need no approval.
+        return await this.#setIsland(request.zone, true);
+      case "island-off":
+        await this.#approve({ act: "island-off", zone: request.zone }, request, caller);
+        return await this.#setIsland(request.zone, false);
       case "trust-time":
-        needsApproval(request.approvals);
+        await this.#approve({ act: "trust-time" }, request, caller);
         this.#clock.trust();
         await enforcement.trustTime(true);
-        this.#record("time-trusted", { approvals: request.approvals, breakGlass: true });
+        this.#record("time-trusted", {});
         await this.#reschedule();
         return { timeTrusted: true };
+      case "approver-enrol":
+        await this.#approve({ act: "enrol", key: request.key }, request, caller);
+        return await this.#approvers.enrol(request.key, Date.now());
       case "drift":
         return { differences: (await this.#seekDrift()).map(String) };
       case "down":
         await enforcement.down();
         this.#record("down", {});
         return {};
+      default:
+        return json(await this.#answerOnApprovers(request));
     }
+  }
+
+  async #answerOnApprovers(request: ApproverRequest): Promise<unknown> {
+    switch (request.type) {
+      case "approver-list":
+        return this.#approvers.list();
+      case "approver-revoke":
+        return await this.#approvers.revoke(request.key, Date.now());
+      case "first-secret":
+        return await this.#approvers.makeFirst(Date.now());
+      case "first-check":
+        return this.#approvers.checkFirst(request.token, Date.now());
+      case "first-enrol":
+        return await this.#approvers.enrolFirst(request.key, request.proof, Date.now());
+    }
+  }
+
+  async #setIsland(zone: string, on: boolean): Promise<Json> {
+    await this.#options.enforcement.setIsland(zone, on);
+    this.#record("island", { zone, on });
+    return { zone, on };
   }
 
   /** Windows, grants, drift and the clock; called every second. */
@@ -147,19 +212,22 @@ export class EnforcerService {
     this.#tell();
   }
 
-  async #plan(files: readonly PolicyFile[]): Promise<object> {
+  async #plan(files: readonly PolicyFile[], author: string): Promise<object> {
     const { diagnostics, legs } = await compileInChild(this.#options.compiler, files, Date.now());
     if (legs === undefined) return { diagnostics };
-    const plan = this.#planOf(legs);
-    const { baseGeneration, nextGeneration } = plan;
-    return { diagnostics, legs, planSha256: planSha256(plan), baseGeneration, nextGeneration };
+    const act = this.#applyOf(legs, author);
+    const planSha256 = digestOf(act).toString("hex");
+    const { baseGeneration, nextGeneration } = act;
+    return { diagnostics, legs, planSha256, baseGeneration, nextGeneration };
   }
 
-  #planOf(legs: Legs): Plan {
+  #applyOf(legs: Legs, author: string): Extract<Act, { readonly act: "apply" }> {
     const { confirmed, nextNumber } = this.#options.enforcement.status();
     return {
+      act: "apply",
       site: legs.site,
-      nodeEpoch: 0,
+      nodeEpoch: NODE_EPOCH,
+      author,
       baseGeneration: confirmed?.number ?? 0,
       nextGeneration: nextNumber,
       policySha256: legs.policySha256,
@@ -169,7 +237,7 @@ export class EnforcerService {
 
   async #apply(
     request: EnforcerRequest & { readonly type: "apply" },
-    connection: number,
+    { caller, connection }: From,
   ): Promise<Json> {
     needsApproval(request.approvals);
     const { diagnostics, legs } = await compileInChild(
@@ -181,12 +249,17 @@ export class EnforcerService {
       throw new SallyportError("policy-refused", `the policy has ${diagnostics.length} mistakes`);
     }
     checkKeys(legs);
-    if (planSha256(this.#planOf(legs)) !== request.planSha256) {
+    const act = this.#applyOf(legs, request.author);
+    if (digestOf(act).toString("hex") !== request.planSha256) {
       throw new SallyportError("plan-changed", "this is not the plan that was approved", {
         hint: "plan again and look at what changed",
       });
     }
     const policy = new TextEncoder().encode(JSON.stringify(request.files));
+    const running = this.#options.enforcement.legs();
+    const about = { caller, running, nowMs: Date.now() };
+    const approved = await this.#desk.approve(act, request.approvals, about);
+    this.#recordBefore(act, approved);
     const approvals = json(request.approvals) as readonly Json[];
     const { generation } = await this.#options.enforcement.apply(
       { legs, policy, approvals, approvalIds: [] },
@@ -194,13 +267,9 @@ export class EnforcerService {
     );
     this.#appliedOver = connection;
     const { planSha256: plan, confirmWithinSeconds } = request;
-    this.#record("applied", {
-      generation,
-      plan,
-      confirmWithinSeconds,
-      approvals,
-      breakGlass: true,
-    });
+    const { author, people, breakGlass } = approved;
+    const who = { author, people, breakGlass };
+    this.#record("applied", { generation, plan, confirmWithinSeconds, ...who });
     await this.#reschedule();
     return { generation, confirmWithinSeconds };
   }
@@ -217,8 +286,8 @@ export class EnforcerService {
     return { generation };
   }
 
-  async #addGrant(wanted: GrantRequest, approvals: readonly Approval[]): Promise<Json> {
-    needsApproval(approvals);
+  async #addGrant(wanted: GrantTerms, asked: Asked, caller: Caller): Promise<Json> {
+    const approved = await this.#approve({ act: "grant", ...wanted }, asked, caller);
     const source = parseIpv4(wanted.source);
     if (source === undefined) {
       throw new SallyportError(
@@ -226,10 +295,11 @@ export class EnforcerService {
         `grant.source "${wanted.source}" is not an IPv4 address`,
       );
     }
-    const id = `g-${randomBytes(8).toString("hex")}`;
+    const id = `g-${asked.id.replace(/^[a-z]-/, "")}`;
     const grant = await this.#options.enforcement.addGrant({ ...wanted, id, source });
     const until = new Date(grant.notAfter).toISOString();
-    this.#record("grant-added", { ...wanted, id, until, approvals, breakGlass: true });
+    const { author, people, breakGlass } = approved;
+    this.#record("grant-added", { ...wanted, id, until, author, people, breakGlass });
     this.#tell();
     return { id, until };
   }
@@ -295,10 +365,45 @@ export class EnforcerService {
     return [...this.#names.values()];
   }
 
+  /** Throws unless it is approved, and on record as such before it begins. */
+  async #approve(
+    terms: Terms,
+    { id, author, startBy, approvals }: Asked,
+    caller: Caller,
+  ): Promise<Approved> {
+    needsApproval(approvals);
+    const running = this.#options.enforcement.legs();
+    const site = running?.site ?? "";
+    const act = { ...terms, site, nodeEpoch: NODE_EPOCH, id, author, startBy };
+    const about = { caller, running, nowMs: Date.now() };
+    const approved = await this.#desk.approve(act, approvals, about);
+    this.#recordBefore(act, approved);
+    return approved;
+  }
+
+  /** An opening act that cannot be recorded does not happen. */
+  #recordBefore({ act }: Act, approved: Approved): void {
+    try {
+      this.#options.events.appendDurably(Date.now(), "approved", { act, ...approved });
+    } catch (cause) {
+      throw new SallyportError("not-recorded", "the approval could not be written to disk", {
+        cause,
+        hint: "make room on the disk of /var/lib/sallyport; nothing was opened",
+      });
+    }
+  }
+
   #record(type: string, fields: Readonly<Record<string, unknown>>): void {
     this.#options.events.append(Date.now(), type, fields);
   }
 }
+
+/** All of a named act but what every one has. */
+type Terms =
+  | ({ readonly act: "grant" } & GrantTerms)
+  | { readonly act: "island-off"; readonly zone: string }
+  | { readonly act: "trust-time" }
+  | { readonly act: "enrol"; readonly key: WantedKey };
 
 /** Listeners of the confirmed and of a pending generation; where both name one, the newer counts. */
 function gatesOf(legs: readonly Legs[], netns: (room: string) => string): RoomsStand["gates"] {

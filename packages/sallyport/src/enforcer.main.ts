@@ -5,16 +5,18 @@
 import process from "node:process";
 import type { Json } from "@sallyport/core";
 import { openEnforcement } from "@sallyport/enforce";
+import { ApproverBook } from "./approvals/approver-book.ts";
 import { EnforcerService } from "./enforcer-service.ts";
 import { EventLog } from "./event-log.ts";
-import { eventsDir, instanceNamed, rootSocket } from "./instance.ts";
-import { serveLines } from "./line-socket.ts";
-import { type EnforcerReply, readRequest, replyError } from "./messages.ts";
+import { controlSocket, eventsDir, instanceNamed, rootSocket } from "./instance.ts";
+import { type LineHandler, serveLines } from "./line-socket.ts";
+import { type Caller, type EnforcerReply, readRequest, replyError } from "./messages.ts";
 
 /** How often windows are looked at, drift is sought and the clock is watched. */
 const TICK_MS = 1000;
 
-const [name = "main", codeDir = "", hostNetns = "", node = "", uid = ""] = process.argv.slice(2);
+const [name = "main", codeDir = "", hostNetns = "", node = "", uid = "", controlGid = ""] =
+  process.argv.slice(2);
 const instance = instanceNamed(name);
 const events = new EventLog(eventsDir(instance), "enforcer");
 const guardCommand = [
@@ -29,22 +31,36 @@ const service = new EnforcerService({
   instance,
   enforcement,
   events,
+  approvers: await ApproverBook.load(instance.stateDir),
   compiler: { node, codeDir, uid: uid === "" ? undefined : Number(uid) },
   tellSupervisor: (message) => process.send?.(message),
 });
 await service.boot();
-await serveLines(rootSocket(instance), async (line, connection) => {
+/** One door a caller. */
+function answerTo(caller: Caller): LineHandler {
+  return async (line, connection) => await answer(line, { caller, connection });
+}
+
+async function answer(
+  line: string,
+  from: { readonly caller: Caller; readonly connection: number },
+): Promise<string> {
   let reply: EnforcerReply;
   try {
-    const result: Json = await service.answer(readRequest(line), connection);
+    const result: Json = await service.answer(readRequest(line), from);
     reply = { ok: true, result };
   } catch (error) {
     reply = { ok: false, error: replyError(error) };
     const { code, message } = reply.error;
-    events.append(Date.now(), "request-refused", { code, message });
+    events.append(Date.now(), "request-refused", { caller: from.caller, code, message });
   }
   return JSON.stringify(reply);
-});
+}
+
+await serveLines(rootSocket(instance), answerTo("root"));
+if (controlGid !== "") {
+  await serveLines(controlSocket(instance), answerTo("control"), Number(controlGid));
+}
 
 // One tick at a time: a slow kernel must not pile them up.
 async function tick(): Promise<void> {

@@ -26,6 +26,12 @@ export class EventLog {
     this.#sizeBytes += fs.writeSync(this.#fd, line);
   }
 
+  /** On disk when it returns; throws when that cannot be. */
+  appendDurably(atMs: number, type: string, fields: Readonly<Record<string, unknown>>): void {
+    this.append(atMs, type, fields);
+    fs.fdatasyncSync(this.#fd);
+  }
+
   #rotate(): void {
     fs.closeSync(this.#fd);
     fs.renameSync(this.#file, `${this.#file}.1`);

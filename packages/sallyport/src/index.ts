@@ -4,6 +4,7 @@
  * @module
  */
 export { ask, fields, listOf, word } from "./cli/enforcer-client.ts";
+export { localRoot } from "./cli/local-root.ts";
 export { readPolicy } from "./cli/policy-files.ts";
 export { startSupervisor, stopGateway, supervisorPid } from "./cli/run-commands.ts";
 export { statusText } from "./cli/status-text.ts";

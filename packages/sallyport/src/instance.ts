@@ -38,9 +38,14 @@ export function instanceNamed(
   };
 }
 
-/** The socket of the one caller that this release knows: root at the command line. */
+/** Where the enforcer listens to root at the command line. */
 export function rootSocket(instance: Instance): string {
   return path.join(instance.runDir, "root", "enforcer.sock");
+}
+
+/** Where it listens to the `control` process, which may ask but never break glass. */
+export function controlSocket(instance: Instance): string {
+  return path.join(instance.runDir, "enforcer-control", "enforcer.sock");
 }
 
 /** Every process's events, one JSON object a line, one file a process. */

@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
+import process from "node:process";
 import { SallyportError } from "@sallyport/core";
 
 /** 64 files of 1 MiB with their JSON escapes; a longer line ends the connection. */
@@ -12,15 +13,28 @@ const ANSWER_TIMEOUT_MS = 120_000;
 /** Answers each line with one line, in order. `connection` counts up: a new number, a new connection. */
 export type LineHandler = (line: string, connection: number) => Promise<string>;
 
+/** Counts over all sockets of a process, so that no two connections have one number. */
+let connections = 0;
+
 /**
- * Listens on a Unix socket in a directory that only its owner can enter: that directory is the
- * caller's identity (Node cannot ask the kernel for a peer's uid).
+ * Listens on a Unix socket in a directory that only one caller can enter, its owner or the one group
+ * that may pass through: that directory is the caller's identity (Node cannot ask the kernel for a
+ * peer's uid).
  */
-export async function serveLines(socketPath: string, handler: LineHandler): Promise<net.Server> {
-  fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o700 });
-  fs.chmodSync(path.dirname(socketPath), 0o700);
+export async function serveLines(
+  socketPath: string,
+  handler: LineHandler,
+  callerGid?: number,
+): Promise<net.Server> {
+  const directory = path.dirname(socketPath);
+  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  // Nobody passes while the directory is between two owners.
+  fs.chmodSync(directory, 0o700);
+  if (callerGid !== undefined) {
+    fs.chownSync(directory, process.geteuid?.() ?? 0, callerGid);
+    fs.chmodSync(directory, 0o710);
+  }
   fs.rmSync(socketPath, { force: true });
-  let connections = 0;
   const server = net.createServer((socket) => {
     const connection = ++connections;
     let queue = Promise.resolve();
@@ -37,6 +51,8 @@ export async function serveLines(socketPath: string, handler: LineHandler): Prom
     server.once("error", reject);
     server.listen(socketPath, resolve);
   });
+  // Who may connect is decided by the directory.
+  if (callerGid !== undefined) fs.chmodSync(socketPath, 0o666);
   return server;
 }
 

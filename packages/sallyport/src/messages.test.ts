@@ -6,6 +6,7 @@ import { CONFIRM_SECONDS_MAX, CONFIRM_SECONDS_MIN, readRequest, replyError } fro
 
 const APPLY = {
   type: "apply",
+  author: "local-root",
   files: [{ name: "site.yaml", text: "version: 1" }],
   planSha256: "ab".repeat(32),
   confirmWithinSeconds: 90,
@@ -40,10 +41,10 @@ test("the time to confirm is bounded on both sides", () => {
 
 test("trusting the clock again is an opening act and carries its approvals", () => {
   const approvals = [{ kind: "local-root", reason: "the clock was set" }];
-  assert.deepEqual(readRequest(JSON.stringify({ type: "trust-time", approvals })), {
-    type: "trust-time",
-    approvals,
-  });
+  const asked = { id: "a-1", author: "erin", startBy: "2026-11-18T12:00:00Z", approvals };
+  const message = { type: "trust-time", ...asked };
+  assert.deepEqual(readRequest(JSON.stringify(message)), message);
+  assert.throws(() => readRequest('{"type":"trust-time","approvals":[]}'), /id must be text/);
 });
 
 test("no files, or more than 64, is refused", () => {

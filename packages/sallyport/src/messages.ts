@@ -1,9 +1,26 @@
 /**
  * What the enforcer is asked and answers: one JSON object a line over a socket whose directory only
- * one uid can enter. Each message has one purpose; whatever opens a path carries its approvals, so
- * that signatures can take the place of local root without a new message.
+ * one caller can enter. Each message has one purpose; whatever opens a path carries its approvals.
  */
 import { type Json, SallyportError } from "@sallyport/core";
+import type {
+  ApproverKey,
+  FirstApprover,
+  Approval as Signature,
+} from "@sallyport/identity/approval";
+import type { GrantTerms } from "./approvals/act.ts";
+import {
+  asked,
+  author,
+  bad,
+  firstKey,
+  grantTerms,
+  record,
+  text,
+  wantedKey,
+  whole,
+  approvals,
+} from "./message-fields.ts";
 
 /** Policy bytes travel as text; a file that is not UTF-8 is refused by the reader. */
 export interface PolicyFile {
@@ -11,56 +28,56 @@ export interface PolicyFile {
   readonly text: string;
 }
 
+/** Known by the socket it used: root at the box's command line, or the `control` process. */
+export type Caller = "root" | "control";
+
 /**
- * Until people can sign (WebAuthn, approver keys), the only approval is local root's, the recorded
- * break-glass: whoever can open the socket is root on the box already.
+ * A person's signature, or local root's word: whoever can open root's socket is root on the box
+ * already, and it is recorded as break-glass.
  */
-export interface Approval {
-  readonly kind: "local-root";
-  readonly reason: string;
+export type Approval = Signature | { readonly kind: "local-root"; readonly reason: string };
+
+/** What every opening act but an apply carries; see `Named` in approvals/act.ts. */
+export interface Asked {
+  readonly id: string;
+  readonly author: string;
+  readonly startBy: string;
+  readonly approvals: readonly Approval[];
 }
+
+/** A key to be enrolled: all that is signed about it. */
+export type WantedKey = Omit<ApproverKey, "counter" | "enrolledAtMs" | "revokedAtMs">;
 
 export type EnforcerRequest =
   | { readonly type: "status" }
   | { readonly type: "counters" }
   | { readonly type: "running" }
-  | { readonly type: "plan"; readonly files: readonly PolicyFile[] }
+  | { readonly type: "plan"; readonly files: readonly PolicyFile[]; readonly author?: string }
   | {
       readonly type: "apply";
       readonly files: readonly PolicyFile[];
-      /** Hex SHA-256 of the canonical plan that was shown to whoever approved. */
+      readonly author: string;
+      /** Hex SHA-256 of the canonical act that was shown to whoever approved. */
       readonly planSha256: string;
       readonly confirmWithinSeconds: number;
       readonly approvals: readonly Approval[];
     }
   | { readonly type: "confirm"; readonly generation: number }
   | { readonly type: "rollback"; readonly generation: number }
-  | {
-      readonly type: "grant-add";
-      readonly grant: GrantRequest;
-      readonly approvals: readonly Approval[];
-    }
+  | ({ readonly type: "grant-add"; readonly grant: GrantTerms } & Asked)
   | { readonly type: "grant-list" }
   | { readonly type: "grant-revoke"; readonly grant: string }
-  | {
-      readonly type: "island";
-      readonly zone: string;
-      readonly on: boolean;
-      readonly approvals: readonly Approval[];
-    }
-  | { readonly type: "trust-time"; readonly approvals: readonly Approval[] }
+  | { readonly type: "island-on"; readonly zone: string }
+  | ({ readonly type: "island-off"; readonly zone: string } & Asked)
+  | ({ readonly type: "trust-time" } & Asked)
+  | { readonly type: "approver-list" }
+  | ({ readonly type: "approver-enrol"; readonly key: WantedKey } & Asked)
+  | { readonly type: "approver-revoke"; readonly key: string }
+  | { readonly type: "first-secret" }
+  | { readonly type: "first-check"; readonly token: string }
+  | { readonly type: "first-enrol"; readonly key: FirstApprover; readonly proof: string }
   | { readonly type: "drift" }
   | { readonly type: "down" };
-
-export interface GrantRequest {
-  readonly conduit: string;
-  readonly person: string;
-  readonly reason: string;
-  /** Dotted quad of the person's device. */
-  readonly source: string;
-  readonly asset: string;
-  readonly seconds: number;
-}
 
 export type EnforcerReply =
   | { readonly ok: true; readonly result: Json }
@@ -77,7 +94,6 @@ export const CONFIRM_SECONDS_MAX = 3600;
 export const CONFIRM_SECONDS_MIN = 2;
 const FILES_MAX = 64;
 const TEXT_MAX = 1024 * 1024;
-const GRANT_SECONDS_MAX = 24 * 3600;
 
 /** Checks what came over the socket; throws `bad-message` with the field that is wrong. */
 export function readRequest(line: string): EnforcerRequest {
@@ -94,14 +110,17 @@ export function readRequest(line: string): EnforcerRequest {
     case "running":
     case "grant-list":
     case "drift":
+    case "approver-list":
+    case "first-secret":
     case "down":
       return { type: message["type"] };
     case "plan":
-      return { type: "plan", files: files(message["files"]) };
+      return { type: "plan", files: files(message["files"]), author: author(message) };
     case "apply":
       return {
         type: "apply",
         files: files(message["files"]),
+        author: author(message),
         planSha256: text(message["planSha256"], "planSha256", 64),
         confirmWithinSeconds: whole(
           message["confirmWithinSeconds"],
@@ -118,37 +137,30 @@ export function readRequest(line: string): EnforcerRequest {
         generation: whole(message["generation"], "generation", 0, 2 ** 31 - 1),
       };
     case "grant-add":
-      return {
-        type: "grant-add",
-        grant: grantRequest(message["grant"]),
-        approvals: approvals(message["approvals"]),
-      };
+      return { type: "grant-add", grant: grantTerms(message["grant"]), ...asked(message) };
     case "grant-revoke":
       return { type: "grant-revoke", grant: text(message["grant"], "grant", 64) };
-    case "island":
-      return {
-        type: "island",
-        zone: text(message["zone"], "zone", 64),
-        on: message["on"] === true,
-        approvals: approvals(message["approvals"]),
-      };
+    case "island-on":
+      return { type: "island-on", zone: text(message["zone"], "zone", 64) };
+    case "island-off":
+      return { type: "island-off", zone: text(message["zone"], "zone", 64), ...asked(message) };
     case "trust-time":
-      return { type: "trust-time", approvals: approvals(message["approvals"]) };
+      return { type: "trust-time", ...asked(message) };
+    case "approver-enrol":
+      return { type: "approver-enrol", key: wantedKey(message["key"]), ...asked(message) };
+    case "approver-revoke":
+      return { type: "approver-revoke", key: text(message["key"], "key", 64) };
+    case "first-check":
+      return { type: "first-check", token: text(message["token"], "token", 64) };
+    case "first-enrol":
+      return {
+        type: "first-enrol",
+        key: firstKey(message["key"]),
+        proof: text(message["proof"], "proof", 64),
+      };
     default:
       throw bad("type", "names no request");
   }
-}
-
-function grantRequest(value: unknown): GrantRequest {
-  const grant = record(value, "grant");
-  return {
-    conduit: text(grant["conduit"], "grant.conduit", 64),
-    person: text(grant["person"], "grant.person", 128),
-    reason: text(grant["reason"], "grant.reason", 1000),
-    source: text(grant["source"], "grant.source", 15),
-    asset: text(grant["asset"], "grant.asset", 64),
-    seconds: whole(grant["seconds"], "grant.seconds", 1, GRANT_SECONDS_MAX),
-  };
 }
 
 function files(value: unknown): PolicyFile[] {
@@ -164,42 +176,6 @@ function files(value: unknown): PolicyFile[] {
     }
     return { name: text(file["name"], "files[].name", 255), text: content };
   });
-}
-
-function approvals(value: unknown): Approval[] {
-  if (value === undefined) return [];
-  if (!Array.isArray(value) || value.length > 8)
-    throw bad("approvals", "must be a list of at most 8");
-  return value.map((item: unknown) => {
-    const approval = record(item, "approvals[]");
-    if (approval["kind"] !== "local-root") throw bad("approvals[].kind", "must be local-root");
-    return { kind: "local-root", reason: text(approval["reason"], "approvals[].reason", 1000) };
-  });
-}
-
-function record(value: unknown, field: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw bad(field, "must be an object");
-  }
-  return Object.fromEntries(Object.entries(value));
-}
-
-function text(value: unknown, field: string, maxLength: number): string {
-  if (typeof value !== "string" || value.length === 0 || value.length > maxLength) {
-    throw bad(field, `must be text of 1 to ${maxLength} characters`);
-  }
-  return value;
-}
-
-function whole(value: unknown, field: string, min: number, max: number): number {
-  if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
-    throw bad(field, `must be a whole number from ${min} to ${max}`);
-  }
-  return value;
-}
-
-function bad(field: string, what: string): SallyportError {
-  return new SallyportError("bad-message", `${field} ${what}`);
 }
 
 /** Any failure as the answer to whoever asked: never a stack trace, always a code. */

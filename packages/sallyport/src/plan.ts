@@ -15,14 +15,6 @@ export interface Plan {
   readonly legs: Legs;
 }
 
-/** Hex SHA-256 of the canonical JSON (RFC 8785) of the plan. */
-export function planSha256(plan: Plan): string {
-  // Legs are plain JSON by construction: numbers, strings, booleans, lists and objects of those.
-  return createHash("sha256")
-    .update(canonicalJson(plan as unknown as Json))
-    .digest("hex");
-}
-
 /**
  * A session lives on through an apply as long as its conduit's key does, so a compiler that kept a key while it
  * changed the legs would keep open what was closed: the digest in each key is made again here.

@@ -42,6 +42,7 @@ const enforcer = new Worker(
     command: [
       ...["unshare", "--net", "--", node, ...flags, main("enforcer")],
       ...[instance.name, code, hostNetns, node, String(uidOf("compiler") ?? "")],
+      String(uidOf("control") ?? process.getgid?.() ?? ""),
     ],
     descriptors: ["ipc"],
   },

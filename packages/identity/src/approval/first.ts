@@ -59,7 +59,7 @@ export function enrolFirstApprover(
   if (first.usedAtMs !== undefined) return refuse("first-approver-used");
   if (!(ageMs >= 0 && ageMs < FIRST_SECRET_LIFE_MS)) return refuse("first-approver-expired");
   const isWhole = first.secret.length === FIRST_SECRET_BYTES;
-  if (!isWhole || !isWellFormed(wanted)) return refuse("first-approver-malformed");
+  if (!isWhole || !isApproverKey(wanted)) return refuse("first-approver-malformed");
   const given = fromBase64url(proof, FIRST_SECRET_BYTES);
   const proven = firstApproverHmac(first.secret, wanted);
   if (given === undefined || !equalBytes(given, proven)) return refuse("first-approver-proof");
@@ -68,7 +68,15 @@ export function enrolFirstApprover(
   return { kind: "enrolled", key: { id, person, kind, spki, enrolledAtMs: nowMs, ...passkey } };
 }
 
-function isWellFormed({ person, kind, spki, credentialId, rpId, origin }: FirstApprover): boolean {
+/** Whether a key is of a kind that can sign, with all that its kind needs and nothing else. */
+export function isApproverKey({
+  person,
+  kind,
+  spki,
+  credentialId,
+  rpId,
+  origin,
+}: FirstApprover): boolean {
   const key = publicKeyOf(spki);
   if (!PERSON.test(person) || key === undefined) return false;
   if (kind === "ed25519") return key.type === "eddsa" && `${credentialId}${rpId}${origin}` === "";

@@ -13,6 +13,7 @@ export {
   type FirstSecret,
   firstAdminToken,
   firstApproverHmac,
+  isApproverKey,
 } from "./first.ts";
 export type { ApprovalRefusal, Refused } from "./refusals.ts";
 export { thresholds, type ThresholdVerdict } from "./thresholds.ts";

@@ -4,6 +4,8 @@ import { type Diagnostic, formatDiagnostic, SallyportError } from "@sallyport/co
 import { CONFIRM_SECONDS_MAX, CONFIRM_SECONDS_MIN } from "../messages.ts";
 import { type Command, EXIT, type Invocation } from "./command.ts";
 import { ask, fields, listOf, word } from "./enforcer-client.ts";
+import { localRoot } from "./local-root.ts";
+import { LOCAL_ROOT } from "../message-fields.ts";
 import { ownPathCut } from "./own-path.ts";
 import { readPolicy } from "./policy-files.ts";
 import { replayed, replayText } from "./replay.ts";
@@ -79,12 +81,7 @@ export const apply: Command = {
         files: readPolicy(policyAt(invocation)),
         planSha256: planned.planSha256 ?? "",
         confirmWithinSeconds: seconds,
-        approvals: [
-          {
-            kind: "local-root",
-            reason: invocation.text("reason") ?? "local root at the command line",
-          },
-        ],
+        ...localRoot(invocation.text("reason")),
       }),
     );
     invocation.result(
@@ -150,7 +147,11 @@ async function planOf(
   invocation: Invocation,
 ): Promise<{ planned: Planned; legs: Legs; running: Legs | undefined }> {
   const files = readPolicy(policyAt(invocation));
-  const planned = (await ask(invocation.instance, { type: "plan", files })) as unknown as Planned;
+  const planned = (await ask(invocation.instance, {
+    type: "plan",
+    files,
+    author: LOCAL_ROOT,
+  })) as unknown as Planned;
   for (const diagnostic of planned.diagnostics) invocation.say(formatDiagnostic(diagnostic));
   if (planned.legs === undefined) {
     throw new SallyportError(

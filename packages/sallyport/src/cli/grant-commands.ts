@@ -1,6 +1,7 @@
 import { SallyportError } from "@sallyport/core";
 import { type Command, EXIT } from "./command.ts";
 import { ask, fields, listOf, word } from "./enforcer-client.ts";
+import { localRoot } from "./local-root.ts";
 import { table } from "./table.ts";
 
 const DURATION = /^(\d+)(s|m|h)$/;
@@ -48,7 +49,7 @@ export const grantAdd: Command = {
           asset: required("asset"),
           seconds: durationSeconds(required("for")),
         },
-        approvals: [{ kind: "local-root", reason: "local root at the command line" }],
+        ...localRoot(),
       }),
     );
     invocation.result(
@@ -103,10 +104,10 @@ function islandCommand(on: boolean): Command {
     async run(invocation) {
       const zone = invocation.args[0];
       if (zone === undefined) throw new SallyportError("usage", "which zone?");
-      const approvals = on
-        ? []
-        : [{ kind: "local-root" as const, reason: "local root at the command line" }];
-      const answer = await ask(invocation.instance, { type: "island", zone, on, approvals });
+      const answer = await ask(
+        invocation.instance,
+        on ? { type: "island-on", zone } : { type: "island-off", zone, ...localRoot() },
+      );
       invocation.result(answer, on ? `${zone} is an island` : `${zone} is connected again`);
       return EXIT.ok;
     },
@@ -122,8 +123,7 @@ export const clockTrust: Command = {
   help: "After a clock step: says that the time is right again. Windows open and grants are given anew.",
   flags: {},
   async run(invocation) {
-    const approvals = [{ kind: "local-root" as const, reason: "local root at the command line" }];
-    const answer = await ask(invocation.instance, { type: "trust-time", approvals });
+    const answer = await ask(invocation.instance, { type: "trust-time", ...localRoot() });
     invocation.result(answer, `the time is trusted: ${new Date().toISOString()}`);
     return EXIT.ok;
   },

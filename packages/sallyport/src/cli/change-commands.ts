@@ -1,17 +1,25 @@
 import { diff, formatDiff } from "@sallyport/policy";
 import type { Legs } from "@sallyport/policy/legs";
 import { type Diagnostic, formatDiagnostic, SallyportError } from "@sallyport/core";
+import type { Approval } from "../messages.ts";
 import { CONFIRM_SECONDS_MAX, CONFIRM_SECONDS_MIN } from "../messages.ts";
+import { readApprovals, writeAct } from "./act-file.ts";
 import { type Command, EXIT, type Invocation } from "./command.ts";
 import { ask, fields, listOf, word } from "./enforcer-client.ts";
 import { localRoot } from "./local-root.ts";
 import { LOCAL_ROOT } from "../message-fields.ts";
 import { ownPathCut } from "./own-path.ts";
-import { readPolicy } from "./policy-files.ts";
+import { placeOf, travelingPolicy } from "./policy-files.ts";
 import { replayed, replayText } from "./replay.ts";
 
 const DEFAULT_POLICY = "/etc/sallyport/policy";
 const CONFIRM_SECONDS = 90;
+
+const AUTHOR = {
+  type: "string",
+  value: "PERSON",
+  help: "who asks for it; their own signature does not count (default: local root)",
+} as const;
 
 /** What the enforcer answers to `plan`: its own compiler's legs, and the digest to approve. */
 interface Planned {
@@ -29,9 +37,12 @@ export const plan: Command = {
   flags: {
     replay: { type: "boolean", help: "judge the recorded flows by the new policy too" },
     "accept-risk": { type: "string", value: "RISK", help: "lose-access: do not stop at it" },
+    author: AUTHOR,
+    out: { type: "string", value: "FILE", help: "write what approvers sign into this file" },
   },
   async run(invocation) {
     const { planned, legs, running } = await planOf(invocation);
+    writePlan(invocation, planned, legs, running);
     const names = new Map(legs.assets.map(({ name, address }) => [address, name]));
     const change = diff(running, legs, { names });
     const cut = ownPathCut(running, legs);
@@ -54,6 +65,8 @@ export const apply: Command = {
   args: "[POLICY]",
   help: "Applies a policy. Without `sallyport confirm` over a new connection in time the present one comes back by itself.",
   flags: {
+    approved: { type: "string", value: "FILES", help: "signatures by `approve`, by comma" },
+    author: AUTHOR,
     "confirm-within": { type: "string", value: "SECONDS", help: `default ${CONFIRM_SECONDS}` },
     reason: {
       type: "string",
@@ -78,10 +91,11 @@ export const apply: Command = {
     const answer = fields(
       await ask(invocation.instance, {
         type: "apply",
-        files: readPolicy(policyAt(invocation)),
+        files: travelingPolicy(policyAt(invocation)),
+        author: authorOf(invocation),
         planSha256: planned.planSha256 ?? "",
         confirmWithinSeconds: seconds,
-        ...localRoot(invocation.text("reason")),
+        approvals: approvalsOf(invocation, planned.planSha256 ?? ""),
       }),
     );
     invocation.result(
@@ -107,6 +121,33 @@ export const rollback: Command = {
   flags: {},
   run: async (invocation) => await settle(invocation, "rollback"),
 };
+
+/** Without signatures it is local root's word, which is recorded as break-glass. */
+function approvalsOf(invocation: Invocation, digest: string): readonly Approval[] {
+  const files = invocation.text("approved")?.split(",");
+  if (files !== undefined) return readApprovals(files, digest);
+  return localRoot(invocation.text("reason")).approvals;
+}
+
+function authorOf(invocation: Invocation): string {
+  return invocation.text("author") ?? LOCAL_ROOT;
+}
+
+function writePlan(
+  invocation: Invocation,
+  planned: Planned,
+  legs: Legs,
+  running: Legs | undefined,
+): void {
+  const file = invocation.text("out");
+  if (file === undefined) return;
+  const { baseGeneration, nextGeneration } = planned;
+  const { site, policySha256 } = legs;
+  const numbers = { nodeEpoch: 0, baseGeneration, nextGeneration };
+  const act = { act: "apply" as const, site, author: authorOf(invocation), policySha256, legs };
+  writeAct(file, { act: { ...act, ...numbers }, ...(running === undefined ? {} : { running }) });
+  invocation.say(`${file} is what approvers sign: sallyport approve ${file} --policy …`);
+}
 
 async function settle(invocation: Invocation, type: "confirm" | "rollback"): Promise<0> {
   const status = fields(await ask(invocation.instance, { type: "status" }));
@@ -146,13 +187,16 @@ function policyAt(invocation: Invocation): string {
 async function planOf(
   invocation: Invocation,
 ): Promise<{ planned: Planned; legs: Legs; running: Legs | undefined }> {
-  const files = readPolicy(policyAt(invocation));
+  const files = travelingPolicy(policyAt(invocation));
   const planned = (await ask(invocation.instance, {
     type: "plan",
     files,
-    author: LOCAL_ROOT,
+    author: authorOf(invocation),
   })) as unknown as Planned;
-  for (const diagnostic of planned.diagnostics) invocation.say(formatDiagnostic(diagnostic));
+  for (const diagnostic of planned.diagnostics) {
+    const file = placeOf(policyAt(invocation), diagnostic.file);
+    invocation.say(formatDiagnostic({ ...diagnostic, file }));
+  }
   if (planned.legs === undefined) {
     throw new SallyportError(
       "policy-refused",

@@ -1,10 +1,18 @@
 import { apply, confirm, drift, plan, rollback } from "./change-commands.ts";
+import {
+  approve,
+  approverAdd,
+  approverList,
+  approverNew,
+  approverRevoke,
+} from "./approval-commands.ts";
 import type { Command } from "./command.ts";
 import { denials, flows } from "./flow-commands.ts";
 import {
   clockTrust,
   grantAdd,
   grantList,
+  grantOpen,
   grantRevoke,
   islandOff,
   islandOn,
@@ -25,6 +33,7 @@ import {
 export const commands: readonly Command[] = [
   ...[demo, init, up, down, status, doctor, plan, apply, confirm, rollback, drift],
   ...[validate, fmt, explain, matrix, diff, exported, schema],
-  ...[grantAdd, grantList, grantRevoke, denials, flows, islandOn, islandOff, clockTrust],
+  ...[approve, approverNew, approverAdd, approverList, approverRevoke],
+  ...[grantAdd, grantOpen, grantList, grantRevoke, denials, flows, islandOn, islandOff, clockTrust],
   ...[version, completionCommand(() => commands)],
 ];

@@ -1,7 +1,10 @@
 import { SallyportError } from "@sallyport/core";
-import { type Command, EXIT } from "./command.ts";
+import { digestOf, type GrantTerms } from "../approvals/act.ts";
+import type { Asked } from "../messages.ts";
+import { readAct, readApprovals, writeAct } from "./act-file.ts";
+import { type Command, EXIT, type Invocation } from "./command.ts";
 import { ask, fields, listOf, word } from "./enforcer-client.ts";
-import { localRoot } from "./local-root.ts";
+import { localRoot, newActId } from "./local-root.ts";
 import { table } from "./table.ts";
 
 const DURATION = /^(\d+)(s|m|h)$/;
@@ -20,8 +23,15 @@ export function durationSeconds(text: string): number {
 export const grantAdd: Command = {
   name: "grant add",
   args: "CONDUIT",
-  help: "Opens a session conduit for one person, device and asset, for a time. The kernel ends it.",
+  help: "Opens a session conduit for one person, device and asset, for a time. The kernel ends it. As local root's word (break-glass); with --out it only writes what approvers sign, which `grant open` opens.",
   flags: {
+    author: { type: "string", value: "PERSON", help: "who asks for it, with --out" },
+    out: { type: "string", value: "FILE", help: "write what approvers sign into this file" },
+    "start-within": {
+      type: "string",
+      value: "TIME",
+      help: "with --out: how long it may wait (default 8h)",
+    },
     person: { type: "string", value: "NAME", help: "who (required)" },
     source: { type: "string", value: "ADDRESS", help: "the person's device (required)" },
     asset: { type: "string", value: "NAME", help: "the one asset (required)" },
@@ -38,27 +48,69 @@ export const grantAdd: Command = {
     };
     const conduit = invocation.args[0];
     if (conduit === undefined) throw new SallyportError("usage", "which conduit?");
-    const answer = fields(
-      await ask(invocation.instance, {
-        type: "grant-add",
-        grant: {
-          conduit,
-          person: required("person"),
-          reason: required("reason"),
-          source: required("source"),
-          asset: required("asset"),
-          seconds: durationSeconds(required("for")),
-        },
-        ...localRoot(),
-      }),
-    );
-    invocation.result(
-      answer,
-      `grant ${word(answer["id"])} ends by itself at ${word(answer["until"])}`,
-    );
+    const grant = {
+      conduit,
+      person: required("person"),
+      reason: required("reason"),
+      source: required("source"),
+      asset: required("asset"),
+      seconds: durationSeconds(required("for")),
+    };
+    const out = invocation.text("out");
+    if (out === undefined) return await openGrant(invocation, grant, localRoot());
+    await writeGrant(invocation, grant, out);
     return EXIT.ok;
   },
 };
+
+export const grantOpen: Command = {
+  name: "grant open",
+  args: "FILE",
+  help: "Opens the grant that `grant add --out` wrote, once enough approvers signed it.",
+  flags: {
+    approved: {
+      type: "string",
+      value: "FILES",
+      help: "signatures by `approve`, by comma (required)",
+    },
+  },
+  async run(invocation) {
+    const file = invocation.args[0];
+    if (file === undefined) throw new SallyportError("usage", "which file?");
+    const { act } = readAct(file);
+    if (act.act !== "grant") throw new SallyportError("usage", `${file} asks for no grant`);
+    const { id, author, startBy, conduit, person, reason, source, asset, seconds } = act;
+    const files = invocation.text("approved")?.split(",") ?? [];
+    const approvals = readApprovals(files, digestOf(act).toString("hex"));
+    const terms = { conduit, person, reason, source, asset, seconds };
+    return await openGrant(invocation, terms, { id, author, startBy, approvals });
+  },
+};
+
+async function openGrant(invocation: Invocation, grant: GrantTerms, asked: Asked): Promise<0> {
+  const answer = fields(await ask(invocation.instance, { type: "grant-add", grant, ...asked }));
+  const text = `grant ${word(answer["id"])} ends by itself at ${word(answer["until"])}`;
+  invocation.result(answer, text);
+  return EXIT.ok;
+}
+
+const START_WITHIN_SECONDS = 8 * 3600;
+
+async function writeGrant(invocation: Invocation, grant: GrantTerms, out: string): Promise<void> {
+  const author = invocation.text("author");
+  if (author === undefined) {
+    throw new SallyportError("usage", "--author is missing: approvers see who asks");
+  }
+  const within = invocation.text("start-within");
+  const seconds = within === undefined ? START_WITHIN_SECONDS : durationSeconds(within);
+  const legs = fields(await ask(invocation.instance, { type: "running" }))["legs"];
+  const site = word(fields(legs ?? null)["site"]);
+  const startBy = new Date(Date.now() + seconds * 1000).toISOString();
+  const named = { site, nodeEpoch: 0, id: newActId(), author, startBy };
+  writeAct(out, { act: { act: "grant", ...grant, ...named } });
+  const text = `${out} is what approvers sign: sallyport approve ${out}; then: sallyport grant open ${out} --approved …`;
+  invocation.result({ file: out, ...named }, text);
+}
 
 export const grantList: Command = {
   name: "grant list",

@@ -33,6 +33,19 @@ export function readPolicy(at: string): PolicyFile[] {
   return names.map(readOne);
 }
 
+/**
+ * The same with names that do not tell where the files lie: they are part of what is signed (`site.yaml:41`), and an
+ * approver's copy lies elsewhere.
+ */
+export function travelingPolicy(at: string): PolicyFile[] {
+  return readPolicy(at).map(({ name, text }) => ({ name: path.basename(name), text }));
+}
+
+/** Where a file of a traveling policy lies here, for whoever has to mend it. */
+export function placeOf(at: string, name: string): string {
+  return path.basename(at) === name ? at : path.join(at, name);
+}
+
 function readOne(file: string): PolicyFile {
   const sizeBytes = fs.statSync(file).size;
   if (sizeBytes > FILE_MAX_BYTES) {

@@ -5,7 +5,7 @@
  * @module
  */
 export {
-  enrolFirstApprover,
+  enrollFirstApprover,
   FIRST_SECRET_BYTES,
   FIRST_SECRET_LIFE_MS,
   type FirstApprover,

@@ -88,12 +88,14 @@ export class Lockout {
       if (lockedMs > 0) return lockedMs;
       const isStale = kept !== undefined && nowMs >= kept.expiresAtMs;
       const failures = (kept === undefined || isStale ? 0 : kept.failures) + 1;
+      const lockedForMs = lockMs(failures, freeFailures);
       const after: Attempts = {
         id,
         revision: (kept?.revision ?? 0) + 1,
         failures,
         lastAtMs: nowMs,
-        lockedUntilMs: nowMs + lockMs(failures, freeFailures),
+        // Not "until now": that would be a lock again when the clock goes back.
+        lockedUntilMs: lockedForMs === 0 ? 0 : nowMs + lockedForMs,
         expiresAtMs: nowMs + FAILURES_KEPT_MS,
       };
       const isKept = await (kept === undefined

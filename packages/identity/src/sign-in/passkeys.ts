@@ -262,10 +262,11 @@ export class Passkeys {
 
 /** The new counter, when both verifiers say yes. */
 async function bothVerify(
-  { id, userHandle: _, ...response }: AssertionForm,
+  { id, clientDataJSON, authenticatorData, signature }: AssertionForm,
   { cose, spki, counter, rpId, origin }: Passkey,
   challenge: Buffer,
 ): Promise<number | Refusal> {
+  const response = { clientDataJSON, authenticatorData, signature };
   const own = verifyAssertion(response, { challenge, origin, rpId, spki, counter });
   if (own.kind === "refused") return refuse("passkey-assertion", { detail: own.code });
   const theirs = await settled(() =>

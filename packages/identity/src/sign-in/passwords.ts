@@ -4,7 +4,7 @@
  */
 import { timingSafeEqual } from "node:crypto";
 import { PASSWORD_MAX_CHARACTERS, PASSWORD_MIN_CHARACTERS } from "../limits.ts";
-import type { Means, TotpVerifier } from "../ports.ts";
+import type { Means, TotpVerdict, TotpVerifier } from "../ports.ts";
 import type { Factor, Person } from "../records.ts";
 import { type Refusal, refuse } from "../refusals.ts";
 import { change } from "../secrets.ts";
@@ -75,7 +75,7 @@ export class Passwords {
       personCounter(person.id, true),
     ];
     const locked = await this.#lockout.begin(counters);
-    const verdict = locked ?? (await this.#means.totp.verify(person.id, code));
+    const verdict = locked ?? (await this.#askTotp(person.id, code));
     if (verdict.kind === "refused") {
       const refusal = locked ?? refuse(verdict.code);
       await this.#means.events.record("step-up-refused", {
@@ -107,7 +107,7 @@ export class Passwords {
 
   /** The same work whether or not somebody has the name, so that time tells nothing either. */
   async #verify(person: Person | undefined, asked: PasswordRequest): Promise<Refusal | undefined> {
-    const { store, totp, pool, recoveryCodes } = this.#means;
+    const { store, pool, recoveryCodes } = this.#means;
     const kept = person === undefined ? undefined : await store.passwords.get(person.id);
     const phc = kept === undefined ? undefined : parsePhc(kept.phc);
     const { salt, cost } = phc ?? { salt: Buffer.alloc(SALT_BYTES), cost: COST };
@@ -122,8 +122,17 @@ export class Passwords {
       return isGood ? undefined : refuse("recovery-code-wrong");
     }
     // Only now, so that a wrong password cannot use up the code of the moment.
-    const verdict = await totp.verify(person.id, asked.second.code);
+    const verdict = await this.#askTotp(person.id, asked.second.code);
     return verdict.kind === "verified" ? undefined : refuse(verdict.code);
+  }
+
+  /** A keyholder that does not answer lets nobody in, and the record says why. */
+  async #askTotp(person: string, code: string): Promise<TotpVerdict> {
+    try {
+      return await this.#means.totp.verify(person, code);
+    } catch {
+      return { kind: "refused", code: "totp-unavailable" };
+    }
   }
 
   async #refused(name: string, source: string, refusal: Refusal): Promise<Refusal> {

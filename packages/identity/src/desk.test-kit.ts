@@ -9,7 +9,14 @@ import { MemoryRecords, memoryStore } from "./memory-store.test-kit.ts";
 import { Links } from "./people/links.ts";
 import { newPerson, People } from "./people/people.ts";
 import type { Role } from "./people/roles.ts";
-import type { Alarms, EventFields, EventType, IdentityEvents, PasswordHasher } from "./ports.ts";
+import type {
+  Alarms,
+  EventFields,
+  EventType,
+  IdentityEvents,
+  Means,
+  PasswordHasher,
+} from "./ports.ts";
 import type { Factor, Person } from "./records.ts";
 import type { Refusal } from "./refusals.ts";
 import { Challenges } from "./sign-in/challenges.ts";
@@ -102,6 +109,12 @@ export class Desk {
   readonly links: Links;
   readonly apiKeys: ApiKeys;
   readonly breakGlass: BreakGlassAccounts;
+
+  /** For parts that a test makes itself. */
+  get means(): Means & { readonly signIns: SignIns } {
+    const { store, clock, random, events, signIns } = this;
+    return { store, clock, random, events, signIns };
+  }
 
   constructor(nowMs?: number) {
     this.clock = new TestClock(nowMs);

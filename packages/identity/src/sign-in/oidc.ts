@@ -100,7 +100,7 @@ export class Oidc {
       code_challenge: base64url(sha256(flow.verifier)),
       code_challenge_method: "S256",
       max_age: String(present === undefined ? provider.maxAgeSeconds : 0),
-      ...(provider.acr.length > 0 ? { acr_values: provider.acr.join(" ") } : {}),
+      ...wantedClaims(provider),
       ...(present === undefined ? {} : { prompt: "login" }),
     });
     const sealed = seal([cookieKey], COOKIE_NAME, Buffer.from(JSON.stringify(flow)), random);
@@ -277,6 +277,16 @@ export class Oidc {
     const changed = await change(store.people, kept.id, (now) => ({ ...now, displayName, roles }));
     return changed ?? "oidc-person-disabled";
   }
+}
+
+/** OpenID Connect Core §5.5: told in both ways, as providers know one or the other. */
+function wantedClaims({ acr, amr }: OidcProvider): Record<string, string> {
+  const id_token = {
+    ...(acr.length > 0 ? { acr: { essential: true, values: acr } } : {}),
+    ...(amr.length > 0 ? { amr: { essential: true } } : {}),
+  };
+  const claims = JSON.stringify({ id_token });
+  return acr.length > 0 ? { acr_values: acr.join(" "), claims } : { claims };
 }
 
 /** RFC 9207 §2.4. */

@@ -3,7 +3,7 @@ import { createHmac } from "node:crypto";
 import { test } from "node:test";
 import { SoftAuthenticator } from "../authenticator.test-kit.ts";
 import {
-  enrollFirstApprover,
+  enrolFirstApprover,
   FIRST_SECRET_LIFE_MS,
   type FirstApprover,
   type FirstSecret,
@@ -29,12 +29,12 @@ function proofOf(wanted: FirstApprover, secret: Uint8Array = SECRET): string {
 }
 
 function outcome(first: FirstSecret, wanted: FirstApprover, proof: string, nowMs = NOW_MS): string {
-  const verdict = enrollFirstApprover(first, wanted, proof, { id: "k1", nowMs });
+  const verdict = enrolFirstApprover(first, wanted, proof, { id: "k1", nowMs });
   return verdict.kind === "refused" ? verdict.code : verdict.kind;
 }
 
 test("the first passkey becomes an approver by the printed link", () => {
-  const verdict = enrollFirstApprover(FIRST, WANTED, proofOf(WANTED), { id: "k1", nowMs: NOW_MS });
+  const verdict = enrolFirstApprover(FIRST, WANTED, proofOf(WANTED), { id: "k1", nowMs: NOW_MS });
   assert.deepEqual(verdict, {
     kind: "enrolled",
     key: { id: "k1", ...WANTED, counter: 0, enrolledAtMs: NOW_MS },

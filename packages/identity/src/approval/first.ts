@@ -49,7 +49,7 @@ export function firstApproverHmac(secret: Uint8Array, key: FirstApprover): Buffe
 }
 
 /** `proof` is base64url. The caller writes that the secret is used before it writes the key. */
-export function enrollFirstApprover(
+export function enrolFirstApprover(
   first: FirstSecret,
   wanted: FirstApprover,
   proof: string,

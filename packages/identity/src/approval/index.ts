@@ -5,7 +5,7 @@
  * @module
  */
 export {
-  enrollFirstApprover,
+  enrolFirstApprover,
   FIRST_SECRET_BYTES,
   FIRST_SECRET_LIFE_MS,
   type FirstApprover,

@@ -32,7 +32,8 @@ export function writeAct(file: string, { act, running }: ActFile): void {
 export function readAct(file: string): ActFile {
   const value = readObject(file);
   const { format, act, running } = value;
-  const kind: unknown = typeof act === "object" && act !== null ? Reflect.get(act, "act") : undefined;
+  const kind: unknown =
+    typeof act === "object" && act !== null ? Reflect.get(act, "act") : undefined;
   if (format !== ACT_FORMAT || !KINDS.includes(kind as Act["act"])) {
     throw new SallyportError("act-file-unreadable", `${file} is no act to be signed`, {
       hint: "sallyport plan POLICY --out FILE writes one",

@@ -34,7 +34,6 @@ import {
   isFrom,
   isKeyName,
   isSignedBy,
-  keyId,
   type VerifierKey,
   verifierKey,
 } from "./note.ts";

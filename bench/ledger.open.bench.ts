@@ -29,29 +29,45 @@ function bytesRead(): number {
   return Number(/^rchar: (\d+)/m.exec(fs.readFileSync("/proc/self/io", "utf8"))?.[1]);
 }
 
-async function open(directory: string): Promise<Read> {
+/** Has each answer of a method of SQLite's statements counted; gives back how to end that. */
+function watch(method: "get" | "all", seen: (answer: unknown) => void): () => void {
+  const before = Object.getOwnPropertyDescriptor(StatementSync.prototype, method);
+  const original: unknown = before?.value;
+  if (before === undefined || typeof original !== "function") throw new Error(`no ${method}`);
+  const value = function (this: StatementSync, ...words: unknown[]): unknown {
+    const answer: unknown = Reflect.apply(original, this, words);
+    seen(answer);
+    return answer;
+  };
+  Object.defineProperty(StatementSync.prototype, method, { ...before, value });
+  return () => void Object.defineProperty(StatementSync.prototype, method, before);
+}
+
+/** Rows that `work` had SQLite give to the program. */
+async function rowsOf(work: () => Promise<void>): Promise<number> {
   let rows = 0;
-  const { get, all } = StatementSync.prototype;
-  const before = bytesRead();
-  StatementSync.prototype.get = function (this: StatementSync, ...words: never[]) {
-    const row = Reflect.apply(get, this, words);
-    if (row !== undefined) rows++;
-    return row;
-  };
-  StatementSync.prototype.all = function (this: StatementSync, ...words: never[]) {
-    const found = Reflect.apply(all, this, words);
-    rows += found.length;
-    return found;
-  };
+  const ends = [
+    watch("get", (row) => (rows += row === undefined ? 0 : 1)),
+    watch("all", (found) => (rows += Array.isArray(found) ? found.length : 0)),
+  ];
   try {
+    await work();
+    return rows;
+  } finally {
+    for (const end of ends) end();
+  }
+}
+
+async function open(directory: string): Promise<Read> {
+  let bytes = 0;
+  const rows = await rowsOf(async () => {
+    const before = bytesRead();
     const ledger = openBenchLedger(directory);
     ledger.head();
-    const bytes = bytesRead() - before;
+    bytes = bytesRead() - before;
     await ledger.close();
-    return { rows, bytes };
-  } finally {
-    Object.assign(StatementSync.prototype, { get, all });
-  }
+  });
+  return { rows, bytes };
 }
 
 export const bench: Bench = {

@@ -20,18 +20,30 @@ const HEIGHT = 20;
 /** A proof of a record in a tree whose other leaves nobody needs to know. */
 function makeProof(signer: Signer): { proof: string; text: string; signature: Uint8Array } {
   const leaf = Buffer.from(JSON.stringify(act(7)));
-  const siblings = Array.from({ length: HEIGHT }, (_, at) => crypto.hash("sha256", `${at}`, "buffer"));
+  const siblings = Array.from({ length: HEIGHT }, (_, at) =>
+    crypto.hash("sha256", `${at}`, "buffer"),
+  );
   const root = siblings.reduce<Uint8Array>(
-    (hash, sibling) => crypto.hash("sha256", Buffer.concat([Buffer.of(1), hash, sibling]), "buffer"),
+    (hash, sibling) =>
+      crypto.hash("sha256", Buffer.concat([Buffer.of(1), hash, sibling]), "buffer"),
     leafHash(leaf),
   );
   const text = `${signer.name}\n${2 ** HEIGHT}\n${Buffer.from(root).toString("base64")}\n`;
   const signature = signer.sign(Buffer.from(text));
-  const keyBytes = Buffer.concat([Buffer.from(`${signer.name}\n`), Buffer.of(ED25519), signer.publicKey]);
+  const keyBytes = Buffer.concat([
+    Buffer.from(`${signer.name}\n`),
+    Buffer.of(ED25519),
+    signer.publicKey,
+  ]);
   const id = crypto.hash("sha256", keyBytes, "buffer").subarray(0, 4);
   const line = `\u2014 ${signer.name} ${Buffer.concat([id, signature]).toString("base64")}`;
   const hashes = siblings.map((one) => one.toString("base64"));
-  const lines = ["c2sp.org/tlog-proof@v1", `extra ${leaf.toString("base64")}`, "index 0", ...hashes];
+  const lines = [
+    "c2sp.org/tlog-proof@v1",
+    `extra ${leaf.toString("base64")}`,
+    "index 0",
+    ...hashes,
+  ];
   return { proof: `${lines.join("\n")}\n\n${text}\n${line}\n`, text, signature };
 }
 

@@ -11,8 +11,15 @@ test("the scripts of one file are what their sources make", () => {
   assert.equal(SCRIPTS.length, 2);
   for (const { main, script } of SCRIPTS) {
     const made = makeScript(main);
-    assert.equal(made, fs.readFileSync(path.join(ROOT, script), "utf8"), `run node tools/one-file.ts: ${script}`);
+    assert.equal(
+      made,
+      fs.readFileSync(path.join(ROOT, script), "utf8"),
+      `run node tools/one-file.ts: ${script}`,
+    );
     const imports = [...made.matchAll(/^import .* from "(.*)";$/gm)].map((match) => match[1] ?? "");
-    assert.ok(imports.length > 1 && imports.every((one) => one.startsWith("node:")), imports.join());
+    assert.ok(
+      imports.length > 1 && imports.every((one) => one.startsWith("node:")),
+      imports.join(),
+    );
   }
 });

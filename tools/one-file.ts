@@ -73,7 +73,9 @@ function readModule(file: string): Module {
     } else if (node.type === "ExportNamedDeclaration") {
       if (node.declaration === null) throw new Error(`${file} exports without declaring`);
       const isType = isOnlyType(node.declaration);
-      cuts.push(isType ? withComment(node, comments, text) : { ...node, end: node.declaration.start });
+      cuts.push(
+        isType ? withComment(node, comments, text) : { ...node, end: node.declaration.start },
+      );
     } else if (isOnlyType(node)) {
       cuts.push(withComment(node, comments, text));
     }
@@ -113,7 +115,9 @@ if (import.meta.main) {
   for (const { main, script } of SCRIPTS) {
     fs.writeFileSync(path.join(ROOT, script), makeScript(main));
     // Names of different modules that collide show here.
-    const done = spawnSync(process.execPath, ["--check", path.join(ROOT, script)], { stdio: "inherit" });
+    const done = spawnSync(process.execPath, ["--check", path.join(ROOT, script)], {
+      stdio: "inherit",
+    });
     if (done.status !== 0) process.exitCode = 1;
   }
 }

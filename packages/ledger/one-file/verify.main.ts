@@ -81,7 +81,8 @@ function readTrust(flags: Flags): Trust {
   const witnessKeys = readKeys(flags.get("witness"));
   if (logKeys.length === 0) throw new Usage("--key is needed: without a key nothing is proved");
   const threshold = readNumber(flags.get("threshold")?.at(-1) ?? String(witnessKeys.length));
-  if (threshold > witnessKeys.length) throw new Usage("--threshold is above the number of witnesses");
+  if (threshold > witnessKeys.length)
+    throw new Usage("--threshold is above the number of witnesses");
   const origin = flags.get("origin")?.at(-1);
   return { logKeys, witnessKeys, threshold, ...(origin === undefined ? {} : { origin }) };
 }
@@ -103,7 +104,9 @@ function describeTrust({ threshold, witnessKeys }: Trust): string {
 function verifyDirectory(directory: string, flags: Flags): Checked<string> {
   const trust = readTrust(flags);
   const since = flags.get("since") ?? [];
-  const directories = since.filter((one) => fs.statSync(one, { throwIfNoEntry: false })?.isDirectory());
+  const directories = since.filter((one) =>
+    fs.statSync(one, { throwIfNoEntry: false })?.isDirectory(),
+  );
   const heads = since
     .filter((one) => !directories.includes(one))
     .map((one) => readIfFile(one, NOTE_MAX_BYTES)?.toString() ?? one);
@@ -131,7 +134,8 @@ function verifyDirectory(directory: string, flags: Flags): Checked<string> {
 }
 
 function verifyFile(file: string, flags: Flags): Checked<string> {
-  if (flags.has("since") || flags.has("range")) throw new Usage("--since and --range need an export");
+  if (flags.has("since") || flags.has("range"))
+    throw new Usage("--since and --range need an export");
   const trust = readTrust(flags);
   const text = readIfFile(file, PROOF_FILE_MAX_BYTES)?.toString() ?? "";
   const recordFile = flags.get("record")?.at(-1);

@@ -8,7 +8,12 @@ import * as fs from "node:fs";
 import * as http from "node:http";
 import { COSIGNATURE, formatVerifierKey, parseVerifierKey, verifierKey } from "../src/note.ts";
 import { type Signer, signerFromPem } from "../src/signer.ts";
-import { addCheckpoint, REQUEST_MAX_BYTES, type Witness, type WitnessAnswer } from "../src/witness.ts";
+import {
+  addCheckpoint,
+  REQUEST_MAX_BYTES,
+  type Witness,
+  type WitnessAnswer,
+} from "../src/witness.ts";
 import { openWitnessMemory } from "../src/witness-memory.ts";
 
 const USAGE = `usage: node witness.mjs new-key KEY-FILE
@@ -56,7 +61,9 @@ async function answer(witness: Witness, request: http.IncomingMessage): Promise<
     ({ name }) => crypto.createHash("sha256").update(name).digest("hex") === hash,
   );
   const head = key === undefined ? undefined : witness.memory.get(key.name);
-  return head === undefined ? plain(404, "no head was cosigned yet\n") : plain(200, head.checkpoint);
+  return head === undefined
+    ? plain(404, "no head was cosigned yet\n")
+    : plain(200, head.checkpoint);
 }
 
 function serve(witness: Witness, place: string): void {
@@ -77,8 +84,8 @@ function serve(witness: Witness, place: string): void {
   server.listen({ host: host.reverse().join(":") || "127.0.0.1", port: Number(port) }, () => {
     const { signer } = witness;
     const address = server.address();
-    const at = typeof address === "object" && address !== null ? address.port : port;
-    console.log(`${formatVerifierKey(verifierKey(signer.name, COSIGNATURE, signer.publicKey))}`);
+    const at = typeof address === "object" && address !== null ? address.port : place;
+    console.log(formatVerifierKey(verifierKey(signer.name, COSIGNATURE, signer.publicKey)));
     console.log(`listens on port ${at}`);
   });
 }

@@ -26,11 +26,22 @@ const LEAF_MAX_BYTES = 65_535;
 const LEAF = 0x00;
 const NODE = 0x01;
 
-/** `hash` came with Node 20.12 and costs half of `createHash` for what is hashed here. */
-const sha256 =
+/**
+ * `hash` came with Node 20.12. Made a text of one character a byte first, a hash costs it a third of what it
+ * costs as a buffer at once, and a fifth of `createHash`.
+ */
+const hashText =
   typeof crypto.hash === "function"
-    ? (bytes) => crypto.hash("sha256", bytes, "buffer")
-    : (bytes) => crypto.createHash("sha256").update(bytes).digest();
+    ? (bytes, encoding) => crypto.hash("sha256", bytes, encoding)
+    : (bytes, encoding) => crypto.createHash("sha256").update(bytes).digest(encoding);
+
+function sha256(bytes) {
+  return Buffer.from(hashText(bytes, "binary"), "binary");
+}
+
+function sha256Base64(bytes) {
+  return hashText(bytes, "base64");
+}
 
 /** MTH of no record at all. */
 const EMPTY_ROOT = sha256(new Uint8Array(0));
@@ -205,7 +216,7 @@ function parseVerifierKey(text) {
   }
   if (type !== ED25519 && type !== COSIGNATURE) {
     return malformed(
-      `key ${name} is of type ${type}; Ed25519 (1) and its cosignature (4) are known`,
+      `key ${name} is of type ${type ?? 0}; Ed25519 (1) and its cosignature (4) are known`,
     );
   }
   const key = verifierKey(name, type, bytes.subarray(1));
@@ -673,8 +684,8 @@ function serve(witness, place) {
   server.listen({ host: host.reverse().join(":") || "127.0.0.1", port: Number(port) }, () => {
     const { signer } = witness;
     const address = server.address();
-    const at = typeof address === "object" && address !== null ? address.port : port;
-    console.log(`${formatVerifierKey(verifierKey(signer.name, COSIGNATURE, signer.publicKey))}`);
+    const at = typeof address === "object" && address !== null ? address.port : place;
+    console.log(formatVerifierKey(verifierKey(signer.name, COSIGNATURE, signer.publicKey)));
     console.log(`listens on port ${at}`);
   });
 }

@@ -22,7 +22,7 @@ type Outcome = Appended | SallyportError;
 
 export class AppendQueue {
   readonly #store: LogStore;
-  #waiting: Waiting[] = [];
+  readonly #waiting: Waiting[] = [];
   #records = 0;
   #isScheduled = false;
   /** After an error that tells not what reached the disk, nothing is added until it is opened again. */

@@ -34,7 +34,9 @@ export function parseCheckpointLine(text: string): Parsed<string> {
   const start = text.indexOf(`${MARK} `);
   if (start < 0 || text.length > LINE_MAX_CHARACTERS) return malformed(`has no ${MARK}`);
   const [line = ""] = text.slice(start).split(/[\r\n]/);
-  const [, origin = "", size = "", root = "", encoded = "", check, ...rest] = line.trimEnd().split(" ");
+  const [, origin = "", size = "", root = "", encoded = "", check, ...rest] = line
+    .trimEnd()
+    .split(" ");
   if (rest.length > 0 || check === undefined) return malformed("does not have six words");
   if (check !== checkOf([MARK, origin, size, root, encoded].join(" "))) {
     return malformed("was mistyped: its check digits do not match");

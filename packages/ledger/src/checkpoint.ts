@@ -100,7 +100,8 @@ export function parseCheckpoint(text: string): Parsed<{ head: Head; note: Note }
 /** Whether the log signed it and enough witnesses cosigned. One bad signature of a known key spoils it. */
 export function checkCheckpoint(text: string, trust: Trust): Checked<Checkpoint> {
   const parsed = parseCheckpoint(text);
-  if (parsed.kind === "malformed") return bad("checkpoint-malformed", `the checkpoint ${parsed.why}`);
+  if (parsed.kind === "malformed")
+    return bad("checkpoint-malformed", `the checkpoint ${parsed.why}`);
   const { head, note } = parsed.value;
   const signer = signerOf(note, trust.logKeys);
   if (signer.kind === "bad") return signer;

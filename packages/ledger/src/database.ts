@@ -90,7 +90,9 @@ function openingError(file: string, error: unknown): unknown {
     return new SallyportError("ledger-busy", `another process has ${file}`, { cause: error });
   }
   if (code === SQLITE.corrupt || code === SQLITE.notADatabase) {
-    return new SallyportError("ledger-damaged", `${file} is no whole SQLite file`, { cause: error });
+    return new SallyportError("ledger-damaged", `${file} is no whole SQLite file`, {
+      cause: error,
+    });
   }
   return error;
 }

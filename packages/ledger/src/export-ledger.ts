@@ -22,8 +22,9 @@ Check it with any Node.js from version 18 on:
 
   node verify.mjs . --key KEY --witness KEY
 
-The public keys of the ledger and its witnesses must come to you by another way. "node verify.mjs" alone
-tells all options. proofs/ holds proofs of single records, personal/ values that were disclosed.
+The public keys of the ledger and its witnesses must come to you by another way. So must verify.mjs itself, if
+whoever gave you this is not to be trusted: it is the same file in each release of Sallyport. "node verify.mjs"
+alone tells all options. proofs/ holds proofs of single records, personal/ values that were disclosed.
 `;
 
 export interface ExportSource {

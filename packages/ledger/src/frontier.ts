@@ -30,11 +30,11 @@ export class Frontier {
   static fromBytes(size: number, bytes: Uint8Array): Frontier {
     const hashes = hashesOf(bytes);
     const roots: (Uint8Array | undefined)[] = [];
-    for (let height = 0, rest = size; rest > 0; height++, rest = Math.floor(rest / 2)) {
+    for (let rest = size; rest > 0; rest = Math.floor(rest / 2)) {
       roots.push(rest % 2 === 1 ? hashes.shift() : undefined);
     }
     const isWhole = hashes.length === 0 && bytes.length % HASH_BYTES === 0;
-    const ones = [...size.toString(2)].filter((bit) => bit === "1").length;
+    const ones = size.toString(2).replaceAll("0", "").length;
     if (!isWhole || roots.filter((root) => root !== undefined).length !== ones) {
       throw new SallyportError("ledger-damaged", "the ledger's frontier does not fit its size");
     }
@@ -47,7 +47,10 @@ export class Frontier {
 
   /** Roots of full subtrees below the height of a tile: what the tile at the edge adds up to. */
   get tileRoots(): readonly Uint8Array[] {
-    return this.#roots.slice(0, TILE_HEIGHT).filter((root) => root !== undefined).reverse();
+    return this.#roots
+      .slice(0, TILE_HEIGHT)
+      .filter((root) => root !== undefined)
+      .reverse();
   }
 
   copy(): Frontier {

@@ -4,8 +4,8 @@
  * in `core` on purpose: a mistake there does not vouch for itself here. Part of the one-file scripts, so it
  * runs on Node 18 and imports built-ins only.
  */
-import { sha256 } from "./merkle.ts";
-import { decodeText, malformed, type Parsed, toBase64 } from "./note.ts";
+import { sha256Base64 } from "./merkle.ts";
+import { decodeText, malformed, type Parsed } from "./note.ts";
 
 /** As in the writer. */
 const LEAF_MAX_DEPTH = 64;
@@ -58,7 +58,8 @@ export function parseLeaf(bytes: Uint8Array): Parsed<Leaf> {
   } catch {
     return malformed("is not JSON");
   }
-  if (!isLeaf(value)) return malformed("is no record: it needs a type, a time and commitments as text");
+  if (!isLeaf(value))
+    return malformed("is no record: it needs a type, a time and commitments as text");
   if (canonicalText(value) !== text) return malformed("is not written canonically");
   return { kind: "parsed", value };
 }
@@ -72,9 +73,20 @@ function isLeaf(value: unknown): value is Leaf {
   return Object.values(commit).every((one) => typeof one === "string");
 }
 
-/** H(salt ‖ value), the value in canonical JSON. The salt's length is fixed, so no two pairs are alike. */
+/** A value is a name or an address; larger things are recordings. */
+export const VALUE_MAX_BYTES = 65_535;
+
+/** Used by one call at a time, since none waits. */
+const COMMITMENT_INPUT = Buffer.alloc(SALT_BYTES + VALUE_MAX_BYTES);
+
+/**
+ * H(salt ‖ value), the value in canonical JSON of at most `VALUE_MAX_BYTES`. The salt's length is fixed, so
+ * no two pairs are alike.
+ */
 export function commitmentOf(salt: Uint8Array, canonicalValue: string): string {
-  return toBase64(sha256(Buffer.concat([salt, Buffer.from(canonicalValue)])));
+  COMMITMENT_INPUT.set(salt);
+  const end = SALT_BYTES + COMMITMENT_INPUT.write(canonicalValue, SALT_BYTES);
+  return sha256Base64(COMMITMENT_INPUT.subarray(0, end));
 }
 
 /** A personal value shown with its salt, and the record that it belongs to. */
@@ -101,6 +113,7 @@ export function isDisclosure(value: unknown): value is Disclosure {
 export function isDisclosed(leaf: Leaf, { name, salt, value }: Disclosure): boolean {
   const commit = leaf.commit ?? {};
   const text = canonicalText(value);
-  if (text === undefined || !Object.hasOwn(commit, name)) return false;
+  if (text === undefined || Buffer.byteLength(text) > VALUE_MAX_BYTES) return false;
+  if (!Object.hasOwn(commit, name)) return false;
   return commit[name] === commitmentOf(Buffer.from(salt, "base64"), text);
 }

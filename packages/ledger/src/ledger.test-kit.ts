@@ -96,7 +96,8 @@ export function witnessNamed(name: string): {
     memory: { get: (origin) => heads.get(origin), put: (origin, head) => heads.set(origin, head) },
     nowSeconds: () => START_MS / 1000,
   };
-  const addCheckpointTo: WitnessLink["addCheckpoint"] = async (body) => addCheckpoint(witness, body);
+  const addCheckpointTo: WitnessLink["addCheckpoint"] = async (body) =>
+    addCheckpoint(witness, body);
   return {
     witness,
     key: verifierKey(name, COSIGNATURE, signer.publicKey),
@@ -105,7 +106,9 @@ export function witnessNamed(name: string): {
   };
 }
 
-export const VERIFY_SCRIPT: string = fileURLToPath(new URL("../one-file/verify.mjs", import.meta.url));
+export const VERIFY_SCRIPT: string = fileURLToPath(
+  new URL("../one-file/verify.mjs", import.meta.url),
+);
 
 export interface Ran {
   readonly code: number | null;

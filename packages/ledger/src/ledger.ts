@@ -77,9 +77,7 @@ export interface Exported {
 }
 
 /** Which personal values to erase: one of a record, or a value wherever it stands. */
-export type Erasure =
-  | { readonly index: number; readonly name: string }
-  | { readonly value: Json };
+export type Erasure = { readonly index: number; readonly name: string } | { readonly value: Json };
 
 /** How a witness is reached; what carries the request is up to the process. */
 export interface WitnessLink {

@@ -59,12 +59,20 @@ export class RecordReader {
   }
 
   /** The next block that may hold a match; the one at the right edge always may. */
-  #nextBlock(from: number, size: number, type: string | undefined, fromMs: number, toMs: number): number {
+  #nextBlock(
+    from: number,
+    size: number,
+    type: string | undefined,
+    fromMs: number,
+    toMs: number,
+  ): number {
     const edge = Math.floor(size / TILE_WIDTH);
     const row =
       type === undefined
         ? this.#database
-            .prepare("select n from span where n >= ? and first_at < ? and last_at >= ? order by n limit 1")
+            .prepare(
+              "select n from span where n >= ? and first_at < ? and last_at >= ? order by n limit 1",
+            )
             .get(from, toMs, fromMs)
         : this.#database
             .prepare(
@@ -76,12 +84,16 @@ export class RecordReader {
   }
 
   /** Personal values with their salts of records `from` to `to`, in order. */
-  personal(from: number, to: number): { index: number; name: string; salt: Uint8Array; value: Json }[] {
+  personal(
+    from: number,
+    to: number,
+  ): { index: number; name: string; salt: Uint8Array; value: Json }[] {
     const rows = this.#database
       .prepare("select * from personal where idx >= ? and idx < ? order by idx, name")
       .all(from, to);
     return rows.map(({ idx, name, salt, value }) => {
-      const isRow = typeof idx === "number" && typeof name === "string" && typeof value === "string";
+      const isRow =
+        typeof idx === "number" && typeof name === "string" && typeof value === "string";
       if (!isRow || !(salt instanceof Uint8Array)) throw damaged("a personal value cannot be read");
       return { index: idx, name, salt, value: parseValue(value) };
     });

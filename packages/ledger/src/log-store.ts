@@ -41,7 +41,9 @@ function prepare(database: DatabaseSync): Statements {
     head: database.prepare("update head set size = ?, frontier = ? where id = 1"),
     place: database.prepare("insert or replace into place values (?, ?)"),
     readPlace: database.prepare("select place from place where source = ?"),
-    hashes: database.prepare("select type, at, hash from record where idx >= ? order by idx limit ?"),
+    hashes: database.prepare(
+      "select type, at, hash from record where idx >= ? order by idx limit ?",
+    ),
   };
 }
 
@@ -77,9 +79,11 @@ export class LogStore {
     const head = this.database.prepare("select size, frontier from head where id = 1").get();
     const last = this.database.prepare("select max(idx) as idx from record").get();
     const [size, frontier] = [head?.["size"], head?.["frontier"]];
-    if (typeof size !== "number" || !(frontier instanceof Uint8Array)) throw damaged("it has no head");
+    if (typeof size !== "number" || !(frontier instanceof Uint8Array))
+      throw damaged("it has no head");
     const records = typeof last?.["idx"] === "number" ? last["idx"] + 1 : 0;
-    if (records !== size) throw damaged(`its head tells ${size} records, its last one is ${records - 1}`);
+    if (records !== size)
+      throw damaged(`its head tells ${size} records, its last one is ${records - 1}`);
     return Frontier.fromBytes(size, frontier);
   }
 
@@ -115,7 +119,7 @@ export class LogStore {
   #readEdge(): Edge {
     const edge = newEdge();
     const width = this.#frontier.size % TILE_WIDTH;
-    for (const row of this.#statements.hashes.iterate(this.#frontier.size - width, width)) {
+    for (const row of this.#statements.hashes.all(this.#frontier.size - width, width)) {
       const { type, at, hash } = row;
       if (typeof type !== "string" || typeof at !== "number" || !(hash instanceof Uint8Array)) {
         throw damaged("a record cannot be read");
@@ -141,7 +145,8 @@ export class LogStore {
 
   #edgeHashes(from: number, width: number): Uint8Array[] {
     return this.#statements.hashes.all(from, width).map(({ hash }) => {
-      if (!(hash instanceof Uint8Array) || hash.length !== HASH_BYTES) throw damaged("a hash is gone");
+      if (!(hash instanceof Uint8Array) || hash.length !== HASH_BYTES)
+        throw damaged("a hash is gone");
       return hash;
     });
   }
@@ -153,7 +158,12 @@ export class LogStore {
 }
 
 function newEdge(): Edge {
-  return { hashes: [], types: new Set(), firstAt: Number.MAX_SAFE_INTEGER, lastAt: Number.MIN_SAFE_INTEGER };
+  return {
+    hashes: [],
+    types: new Set(),
+    firstAt: Number.MAX_SAFE_INTEGER,
+    lastAt: Number.MIN_SAFE_INTEGER,
+  };
 }
 
 function extend(edge: Edge, type: string, at: number, hash: Uint8Array): void {

@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
-import { isConsistent, isIncluded, leafHash, leafHashOfText, nodeHash, treeHash } from "./merkle.ts";
+import {
+  isConsistent,
+  isIncluded,
+  leafHash,
+  leafHashOfText,
+  nodeHash,
+  treeHash,
+} from "./merkle.ts";
 import { consistencyProof, inclusionProof, type ReadTile, rootAt } from "./proofs.ts";
 import { TILE_WIDTH } from "./tiles.ts";
 
@@ -54,7 +61,11 @@ function tilesOf(hashes: readonly Uint8Array[]): ReadTile {
     if (before !== undefined) return before;
     const unit = TILE_WIDTH ** level;
     const tile: Uint8Array[] = [];
-    for (let at = n * TILE_WIDTH; at < (n + 1) * TILE_WIDTH && (at + 1) * unit <= hashes.length; at++) {
+    for (
+      let at = n * TILE_WIDTH;
+      at < (n + 1) * TILE_WIDTH && (at + 1) * unit <= hashes.length;
+      at++
+    ) {
       tile.push(treeHash(hashes, at * unit, (at + 1) * unit));
     }
     known.set(`${level}/${n}`, tile);
@@ -103,17 +114,27 @@ test("proofs lead over the edges of tiles of three levels", () => {
     assert.ok(isConsistent(older, size, treeHash(HASHES, 0, older), root, proof));
   };
   for (const edge of edges) property(edge, edges[2] ?? 0);
-  fc.assert(fc.property(indexes, ([a, b]) => property(a, b)), { numRuns: 6 });
+  fc.assert(
+    fc.property(indexes, ([a, b]) => property(a, b)),
+    { numRuns: 6 },
+  );
 });
 
 test("random bytes are no proof, of whatever sizes they claim to be", () => {
   const hash = fc.uint8Array({ minLength: 0, maxLength: 40 });
   const size = fc.oneof(fc.nat(300), fc.maxSafeNat(), fc.double());
   fc.assert(
-    fc.property(size, size, hash, fc.array(hash, { maxLength: 70 }), hash, (a, b, leaf, proof, root) => {
-      assert.ok(!isIncluded(a, b, leaf, proof, root));
-      if (a !== b) assert.ok(!isConsistent(a, b, leaf, root, proof));
-    }),
+    fc.property(
+      size,
+      size,
+      hash,
+      fc.array(hash, { maxLength: 70 }),
+      hash,
+      (a, b, leaf, proof, root) => {
+        assert.ok(!isIncluded(a, b, leaf, proof, root));
+        if (a !== b) assert.ok(!isConsistent(a, b, leaf, root, proof));
+      },
+    ),
   );
 });
 

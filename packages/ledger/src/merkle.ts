@@ -13,11 +13,22 @@ export const LEAF_MAX_BYTES = 65_535;
 const LEAF = 0x00;
 const NODE = 0x01;
 
-/** `hash` came with Node 20.12 and costs half of `createHash` for what is hashed here. */
-export const sha256: (bytes: Uint8Array) => Buffer =
+/**
+ * `hash` came with Node 20.12. Made a text of one character a byte first, a hash costs it a third of what it
+ * costs as a buffer at once, and a fifth of `createHash`.
+ */
+const hashText: (bytes: Uint8Array, encoding: "binary" | "base64") => string =
   typeof crypto.hash === "function"
-    ? (bytes) => crypto.hash("sha256", bytes, "buffer")
-    : (bytes) => crypto.createHash("sha256").update(bytes).digest();
+    ? (bytes, encoding) => crypto.hash("sha256", bytes, encoding)
+    : (bytes, encoding) => crypto.createHash("sha256").update(bytes).digest(encoding);
+
+export function sha256(bytes: Uint8Array): Buffer {
+  return Buffer.from(hashText(bytes, "binary"), "binary");
+}
+
+export function sha256Base64(bytes: Uint8Array): string {
+  return hashText(bytes, "base64");
+}
 
 /** MTH of no record at all. */
 export const EMPTY_ROOT: Uint8Array = sha256(new Uint8Array(0));
@@ -57,7 +68,11 @@ export function splitOf(size: number): number {
  * MTH over subtrees of one size, from left to right; the last one may be smaller, as at the right edge of
  * a tree. At least one.
  */
-export function treeHash(hashes: readonly Uint8Array[], from = 0, to: number = hashes.length): Uint8Array {
+export function treeHash(
+  hashes: readonly Uint8Array[],
+  from = 0,
+  to: number = hashes.length,
+): Uint8Array {
   const first = hashes[from];
   if (first === undefined || to <= from) throw new RangeError("a tree of no hashes");
   if (to - from === 1) return first;
@@ -79,9 +94,7 @@ export function isSameHash(one: Uint8Array, other: Uint8Array): boolean {
 }
 
 function areHashes(hashes: readonly Uint8Array[]): boolean {
-  return (
-    hashes.length <= PROOF_MAX_HASHES && hashes.every(({ length }) => length === HASH_BYTES)
-  );
+  return hashes.length <= PROOF_MAX_HASHES && hashes.every(({ length }) => length === HASH_BYTES);
 }
 
 /** Whether the leaf hash stands at `index` in the tree of `size` leaves with that root. */

@@ -1,6 +1,6 @@
 /** From what a caller wants recorded to a leaf: canonical JSON, personal values as commitments. */
 import { canonicalJson, type Json, SallyportError } from "@sallyport/core";
-import { commitmentOf, SALT_BYTES } from "./leaf.ts";
+import { commitmentOf, SALT_BYTES, VALUE_MAX_BYTES } from "./leaf.ts";
 import { LEAF_MAX_BYTES, leafHashOfText } from "./merkle.ts";
 
 /** What happened, in the caller's words. All but `personal` is in the leaf for ever. */
@@ -41,8 +41,6 @@ const TYPE_MAX_CHARACTERS = 64;
 const NAME = /^[a-zA-Z][a-zA-Z0-9_-]{0,63}$/;
 /** People, devices and addresses that one act concerns. */
 const PERSONAL_MAX = 64;
-/** A value is a name or an address; larger things are recordings. */
-const PERSONAL_VALUE_MAX_BYTES = 65_535;
 /** A text of so many UTF-16 units is not too long, whatever its characters. */
 const SURELY_SHORT = Math.floor(LEAF_MAX_BYTES / 3);
 
@@ -79,7 +77,8 @@ function personalValues(
   return entries.map(([name, member], at) => {
     if (!NAME.test(name)) throw refused(`"${name}" is no name of a personal value`);
     const value = canonicalJson(member);
-    if (value.length > PERSONAL_VALUE_MAX_BYTES) throw refused(`the value of "${name}" is too long`);
+    if (Buffer.byteLength(value) > VALUE_MAX_BYTES)
+      throw refused(`the value of "${name}" is too long`);
     return { name, value, salt: salts.slice(at * SALT_BYTES, (at + 1) * SALT_BYTES) };
   });
 }

@@ -88,7 +88,9 @@ test("a public log's head verifies with its own key and with a public witness's 
   assert.ok(checked.kind === "good");
   assert.equal(checked.value.head.size, 1_432_088_532);
   assert.equal(checked.value.cosigned[0]?.name, "remora.n621.de");
-  const time = cosignedAtSeconds(checked.value.note.signatures[4] ?? assert.fail("five signatures"));
+  const time = cosignedAtSeconds(
+    checked.value.note.signatures[4] ?? assert.fail("five signatures"),
+  );
   assert.equal(new Date(time * 1000).getUTCFullYear(), 2026);
   const smaller = checkCheckpoint(PUBLIC_CHECKPOINT.replace("1432088532", "1432088531"), trust);
   assert.ok(smaller.kind === "bad");
@@ -109,7 +111,12 @@ test("every prefix of a note is malformed, and each shape that the format does n
     assert.equal(parseNote(SPEC_NOTE.slice(0, size)).kind, "malformed", `${size} characters`);
   }
   const line = SPEC_NOTE.slice(SPEC_NOTE.lastIndexOf("—"), -1);
-  for (const lines of [`${line} `, line.replace("— ", "- "), line.replace(" ", "  "), `${line}\n\n${line.slice(1)}`]) {
+  for (const lines of [
+    `${line} `,
+    line.replace("— ", "- "),
+    line.replace(" ", "  "),
+    `${line}\n\n${line.slice(1)}`,
+  ]) {
     assert.equal(parseNote(`text\n\n${lines}\n`).kind, "malformed", lines);
   }
   for (const text of ["a\r\n", "a\tb\n", "\u0000\n"]) {
@@ -148,8 +155,23 @@ test("a cosignature over a time beyond 2^63 is not taken", () => {
 });
 
 test("no text makes the parsers throw, and what they accept they wrote alike", () => {
-  const part = fc.constantFrom("\n", "\n\n", "— ", " ", "a", "0", "1432", SPEC_NOTE, "old 1", "=", "\u{1f512}");
-  const texts = fc.oneof(fc.string({ unit: "binary" }), fc.array(part).map((parts) => parts.join("")));
+  const part = fc.constantFrom(
+    "\n",
+    "\n\n",
+    "— ",
+    " ",
+    "a",
+    "0",
+    "1432",
+    SPEC_NOTE,
+    "old 1",
+    "=",
+    "\u{1f512}",
+  );
+  const texts = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.array(part).map((parts) => parts.join("")),
+  );
   fc.assert(
     fc.property(texts, (text) => {
       const note = parseNote(text);

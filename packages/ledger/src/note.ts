@@ -67,7 +67,9 @@ export function toBase64(bytes: Uint8Array): string {
 }
 
 export function keyId(name: string, type: number, publicKey: Uint8Array): number {
-  return sha256(Buffer.concat([Buffer.from(`${name}\n`), Buffer.of(type), publicKey])).readUInt32BE();
+  return sha256(
+    Buffer.concat([Buffer.from(`${name}\n`), Buffer.of(type), publicKey]),
+  ).readUInt32BE();
 }
 
 /** A key from its parts; the bytes must be 32. */
@@ -92,7 +94,9 @@ export function parseVerifierKey(text: string): Parsed<VerifierKey> {
     return malformed(`key ${name} does not hold a type and 32 bytes`);
   }
   if (type !== ED25519 && type !== COSIGNATURE) {
-    return malformed(`key ${name} is of type ${type}; Ed25519 (1) and its cosignature (4) are known`);
+    return malformed(
+      `key ${name} is of type ${type ?? 0}; Ed25519 (1) and its cosignature (4) are known`,
+    );
   }
   const key = verifierKey(name, type, bytes.subarray(1));
   if (key.id !== Number.parseInt(id, 16)) return malformed(`key ${name} has another id than ${id}`);
@@ -184,7 +188,9 @@ export function cosignedAtSeconds({ bytes }: NoteSignature): number {
 /** Whether the key made the signature of exactly this text. */
 export function isSignedBy(key: VerifierKey, text: string, { bytes }: NoteSignature): boolean {
   if (key.type === ED25519) {
-    return bytes.length === SIGNATURE_BYTES && crypto.verify(null, Buffer.from(text), key.key, bytes);
+    return (
+      bytes.length === SIGNATURE_BYTES && crypto.verify(null, Buffer.from(text), key.key, bytes)
+    );
   }
   if (bytes.length !== TIMESTAMP_BYTES + SIGNATURE_BYTES) return false;
   const time = Buffer.from(bytes).readBigUInt64BE();

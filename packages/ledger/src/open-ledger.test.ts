@@ -35,7 +35,11 @@ test("records have consecutive numbers, and the root is the one of RFC 6962 at e
     for (let index = first; index < first + count; index++) {
       hashes.push(leafHashOfText(ledger.record(index)?.leaf ?? ""));
     }
-    assert.deepEqual(ledger.head(), { origin: SIGNER.name, size: hashes.length, root: treeHash(hashes) });
+    assert.deepEqual(ledger.head(), {
+      origin: SIGNER.name,
+      size: hashes.length,
+      root: treeHash(hashes),
+    });
   }
   await ledger.close();
 });
@@ -63,7 +67,15 @@ test("appends of one turn share a commit, and each learns its own numbers", asyn
   using bench = new Bench();
   const ledger = bench.open();
   const all = await Promise.all([3, 0, 2, 1].map((count) => ledger.append(acts(count))));
-  assert.deepEqual(all.map(({ first, count }) => [first, count]), [[0, 3], [3, 0], [3, 2], [5, 1]]);
+  assert.deepEqual(
+    all.map(({ first, count }) => [first, count]),
+    [
+      [0, 3],
+      [3, 0],
+      [3, 2],
+      [5, 1],
+    ],
+  );
   await ledger.close();
 });
 
@@ -97,8 +109,14 @@ test("a leaf may have 65,535 bytes, not one more, and nest 64 deep, not deeper",
   const plain = { type: "a", at: START_MS, text: "" };
   const room = 65_535 - JSON.stringify(plain).length;
   await ledger.append([{ ...plain, text: "x".repeat(room) }]);
-  await assert.rejects(ledger.append([{ ...plain, text: "x".repeat(room + 1) }]), code("record-too-long"));
-  await assert.rejects(ledger.append([{ ...plain, text: "€".repeat(room / 3 + 1) }]), code("record-too-long"));
+  await assert.rejects(
+    ledger.append([{ ...plain, text: "x".repeat(room + 1) }]),
+    code("record-too-long"),
+  );
+  await assert.rejects(
+    ledger.append([{ ...plain, text: "€".repeat(room / 3 + 1) }]),
+    code("record-too-long"),
+  );
   const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);
   await ledger.append([{ ...plain, deep: nested(63) as 1 }]);
   await assert.rejects(ledger.append([{ ...plain, deep: nested(64) as 1 }]), code("not-canonical"));
@@ -131,8 +149,14 @@ test("personal values are commitments in the leaf; erasing them leaves every pro
   assert.deepEqual(before?.personal, { actor: "vendor-3", address: "10.20.30.40" });
   assert.ok(!before.leaf.includes("vendor-3"));
   const proof = ledger.prove(3);
-  assert.equal(await ledger.erase({ value: "vendor-3" }, { type: "personal.erased", at: START_MS }), 4);
-  assert.equal(await ledger.erase({ index: 4, name: "actor" }, { type: "personal.erased", at: START_MS }), 1);
+  assert.equal(
+    await ledger.erase({ value: "vendor-3" }, { type: "personal.erased", at: START_MS }),
+    4,
+  );
+  assert.equal(
+    await ledger.erase({ index: 4, name: "actor" }, { type: "personal.erased", at: START_MS }),
+    1,
+  );
   assert.deepEqual(ledger.record(3)?.personal, { address: "10.20.30.40" });
   assert.equal(ledger.record(3)?.leaf, before.leaf);
   assert.equal(ledger.prove(3), proof);
@@ -140,7 +164,12 @@ test("personal values are commitments in the leaf; erasing them leaves every pro
   assert.equal(checkProof(ledger.prove(3), TRUST).kind, "good");
   assert.equal(parseCheckpoint(checkpoint).kind, "parsed");
   const told = JSON.parse(ledger.record(20)?.leaf ?? "{}") as { erased: unknown };
-  assert.deepEqual(told.erased, [[3, "actor"], [8, "actor"], [13, "actor"], [18, "actor"]]);
+  assert.deepEqual(told.erased, [
+    [3, "actor"],
+    [8, "actor"],
+    [13, "actor"],
+    [18, "actor"],
+  ]);
   await ledger.close();
   for (const file of fs.readdirSync(bench.directory)) {
     const bytes = fs.readFileSync(path.join(bench.directory, file));
@@ -152,7 +181,9 @@ test("a commitment is salted: the same value is another one in each record", asy
   using bench = new Bench();
   const ledger = bench.open();
   await fill(ledger, 2);
-  const leaves = [0, 1].map((index) => JSON.parse(ledger.record(index)?.leaf ?? "{}") as { commit: Record<string, string> });
+  const leaves = [0, 1].map(
+    (index) => JSON.parse(ledger.record(index)?.leaf ?? "{}") as { commit: Record<string, string> },
+  );
   assert.notEqual(leaves[0]?.commit["address"], leaves[1]?.commit["address"]);
   assert.notEqual(leaves[0]?.commit["address"], commitmentOf(new Uint8Array(16), '"10.20.30.40"'));
   await ledger.close();
@@ -164,27 +195,50 @@ test("records are found by type and time, page by page, also where times go back
   await fill(ledger, 1300);
   await ledger.append([{ type: "clock.step", at: START_MS - 5000 }]);
   await fill(ledger, 700);
-  const all = Array.from({ length: 2001 }, (_, index) => ledger.record(index)).filter((one) => one !== undefined);
+  const all = Array.from({ length: 2001 }, (_, index) => ledger.record(index)).filter(
+    (one) => one !== undefined,
+  );
   assert.equal(all.length, 2001);
   const number = fc.integer({ min: -10_000, max: 1_400_000 }).map((ms) => START_MS + ms);
   const types = fc.constantFrom(undefined, "grant.approved", "clock.step", "never.seen");
   fc.assert(
-    fc.property(types, number, number, fc.nat(2100), fc.integer({ min: 1, max: 1000 }), (type, fromMs, toMs, from, limit) => {
-      const matches = all.filter(
-        (one) => one.index >= from && one.at >= fromMs && one.at < toMs && (type === undefined || one.type === type),
-      );
-      const seen: number[] = [];
-      for (let next: number | undefined = from; next !== undefined; ) {
-        const page = ledger.list({ ...(type === undefined ? {} : { type }), fromMs, toMs, from: next, limit });
-        assert.ok(page.records.length <= limit);
-        seen.push(...page.records.map(({ index }) => index));
-        next = page.next;
-      }
-      assert.deepEqual(seen, matches.map(({ index }) => index));
-    }),
+    fc.property(
+      types,
+      number,
+      number,
+      fc.nat(2100),
+      fc.integer({ min: 1, max: 1000 }),
+      (type, fromMs, toMs, from, limit) => {
+        const matches = all.filter(
+          (one) =>
+            one.index >= from &&
+            one.at >= fromMs &&
+            one.at < toMs &&
+            (type === undefined || one.type === type),
+        );
+        const seen: number[] = [];
+        for (let next: number | undefined = from; next !== undefined; ) {
+          const page = ledger.list({
+            ...(type === undefined ? {} : { type }),
+            fromMs,
+            toMs,
+            from: next,
+            limit,
+          });
+          assert.ok(page.records.length <= limit);
+          seen.push(...page.records.map(({ index }) => index));
+          next = page.next;
+        }
+        assert.deepEqual(
+          seen,
+          matches.map(({ index }) => index),
+        );
+      },
+    ),
     { numRuns: 40 },
   );
-  for (const limit of [0, 1001, 1.5]) assert.throws(() => ledger.list({ limit }), code("record-question"));
+  for (const limit of [0, 1001, 1.5])
+    assert.throws(() => ledger.list({ limit }), code("record-question"));
   await ledger.close();
 });
 
@@ -281,7 +335,10 @@ test("a database that was altered at its edge is refused before anything is adde
   await altered.close();
   change("delete from record where idx = 299");
   assert.throws(() => bench.open(), code("ledger-damaged"));
-  fs.writeFileSync(path.join(bench.directory, "ledger.sqlite"), "no database at all, but long enough to look at");
+  fs.writeFileSync(
+    path.join(bench.directory, "ledger.sqlite"),
+    "no database at all, but long enough to look at",
+  );
   assert.throws(() => bench.open(), code("ledger-damaged"));
 });
 

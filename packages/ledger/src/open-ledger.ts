@@ -211,7 +211,10 @@ class DirectoryLedger implements Ledger {
       (one) => one?.text === checkpoint || one?.note.text === textOf(checkpoint),
     );
     if (kept === undefined) {
-      throw new SallyportError("cosignature-refused", "the checkpoint is not the last one of this ledger");
+      throw new SallyportError(
+        "cosignature-refused",
+        "the checkpoint is not the last one of this ledger",
+      );
     }
     return this.#addLines(kept, lines);
   }
@@ -282,8 +285,7 @@ class DirectoryLedger implements Ledger {
     const encode = (fields: NewRecord): ReturnType<typeof encodeRecord> =>
       encodeRecord(fields, this.#options.randomness);
     const { database } = this.#store;
-    const what =
-      "value" in erasure ? { value: canonicalJson(erasure.value) } : erasure;
+    const what = "value" in erasure ? { value: canonicalJson(erasure.value) } : erasure;
     return eraseValues(database, what, async (erased, also) => {
       await this.#queue.add([encode({ ...record, erased })], undefined, also);
     });
@@ -293,7 +295,10 @@ class DirectoryLedger implements Ledger {
     this.#refuseClosed();
     const checkpoint = this.#checkpointWith(options.range?.to ?? 0);
     if (checkpoint === undefined) {
-      throw new SallyportError("record-not-signed", "no signed checkpoint has all of these records");
+      throw new SallyportError(
+        "record-not-signed",
+        "no signed checkpoint has all of these records",
+      );
     }
     const source = {
       checkpoint: checkpoint.text,

@@ -100,7 +100,9 @@ async function cutPower(bench: Bench, without: Without, work: Work): Promise<Cut
   makeImage(image);
   using disk = new Mount(bench.path("disk"), ["-o", "loop", image]);
   const directory = path.join(disk.directory, "ledger");
-  const child = spawn(process.execPath, [WRITER, directory, notes, without, work], { stdio: "inherit" });
+  const child = spawn(process.execPath, [WRITER, directory, notes, without, work], {
+    stdio: "inherit",
+  });
   const gone = once(child, "exit");
   try {
     await until(() => {
@@ -109,7 +111,8 @@ async function cutPower(bench: Bench, without: Without, work: Work): Promise<Cut
     }, FIRST_NOTE_MS);
     if (work === "load") await setTimeout(Math.random() * CUT_AFTER_MAX_MS);
     child.kill("SIGSTOP");
-    const state = (): string => fs.readFileSync(`/proc/${child.pid}/stat`, "utf8").split(") ")[1]?.[0] ?? "";
+    const state = (): string =>
+      fs.readFileSync(`/proc/${child.pid ?? 0}/stat`, "utf8").split(") ")[1]?.[0] ?? "";
     await until(() => state() === "T", FIRST_NOTE_MS);
     fs.copyFileSync(image, copy);
   } finally {
@@ -143,7 +146,8 @@ async function lost(
   bench: Bench,
 ): Promise<string[]> {
   const head = ledger.head();
-  if (head.size < acknowledged) return [`${acknowledged} were acknowledged, ${head.size} are there`];
+  if (head.size < acknowledged)
+    return [`${acknowledged} were acknowledged, ${head.size} are there`];
   for (let index = 0; index < acknowledged; index++) {
     const { number } = JSON.parse(ledger.record(index)?.leaf ?? "{}") as { number?: number };
     if (number !== index) return [`record ${index} is another one`];
@@ -153,10 +157,12 @@ async function lost(
     assert.ok(parsed.kind === "parsed");
     const { size, root } = parsed.value.head;
     const proof = ledger.consistency(size, head.size);
-    if (!isConsistent(size, head.size, root, head.root, proof)) return [`the head of ${size} is gone`];
+    if (!isConsistent(size, head.size, root, head.root, proof))
+      return [`the head of ${size} is gone`];
   }
   const state = fs.readFileSync(path.join(bench.path("again"), "ledger", "signer.state"), "utf8");
-  const known = (JSON.parse(state.split("\n")[0] ?? "") as { signed: { size: number } }).signed.size;
+  const known = (JSON.parse(state.split("\n")[0] ?? "") as { signed: { size: number } }).signed
+    .size;
   const last = parseCheckpoint(signed.at(-1) ?? "");
   if (last.kind === "parsed" && known < last.value.head.size) {
     return [`the signer knows of ${known}, a head of ${last.value.head.size} left`];
@@ -169,7 +175,11 @@ async function lost(
   return ran.code === 0 ? [] : [ran.out];
 }
 
-async function rounds(count: number, without: Without, work: Work): Promise<{ lost: string[]; cuts: Cut[] }> {
+async function rounds(
+  count: number,
+  without: Without,
+  work: Work,
+): Promise<{ lost: string[]; cuts: Cut[] }> {
   const all: string[] = [];
   const cuts: Cut[] = [];
   for (let round = 0; round < count; round++) {
@@ -182,7 +192,9 @@ async function rounds(count: number, without: Without, work: Work): Promise<{ lo
   return { lost: all, cuts };
 }
 
-test("no record that was acknowledged, and no head that was signed, is lost in 20 power cuts", { skip }, async (t) => {
+test("no record that was acknowledged, and no head that was signed, is lost in 20 power cuts", {
+  skip,
+}, async (t) => {
   const { lost: losses, cuts } = await rounds(ROUNDS, "nothing", "load");
   assert.deepEqual(losses, []);
   const counts = cuts.map(({ acknowledged }) => acknowledged);
@@ -191,13 +203,17 @@ test("no record that was acknowledged, and no head that was signed, is lost in 2
   assert.ok(counts.every((count) => count > 0) && cuts.some(({ signed }) => signed.length > 0));
 });
 
-test("without the fdatasync of a commit, a power cut loses records: the test above can fail", { skip }, async (t) => {
+test("without the fdatasync of a commit, a power cut loses records: the test above can fail", {
+  skip,
+}, async (t) => {
   const { lost: losses } = await rounds(ROUNDS_WITHOUT, "commit-sync", "load");
   t.diagnostic(losses.join("; "));
   assert.notDeepEqual(losses, []);
 });
 
-test("a head that was signed just before the cut is known to the signer, whose state is synced", { skip }, async () => {
+test("a head that was signed just before the cut is known to the signer, whose state is synced", {
+  skip,
+}, async () => {
   const { lost: losses } = await rounds(2, "nothing", "sign");
   assert.deepEqual(losses, []);
 });
@@ -208,7 +224,9 @@ test("without the fsync of the signer's state, it forgets what it signed", { ski
   assert.notDeepEqual(losses, []);
 });
 
-test("on a full disk an act is refused and nothing of it is there; with room it goes on", { skip }, async () => {
+test("on a full disk an act is refused and nothing of it is there; with room it goes on", {
+  skip,
+}, async () => {
   using bench = new Bench();
   using disk = new Mount(bench.path("small"), ["-t", "tmpfs", "-o", "size=2m", "tmpfs"]);
   const directory = path.join(disk.directory, "ledger");

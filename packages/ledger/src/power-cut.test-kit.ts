@@ -18,10 +18,17 @@ const LIFE_MS = 60_000;
 
 function durabilityWithout(without: Without): Durability {
   if (without === "commit-sync") return { synchronous: "normal" };
-  return without === "signer-sync" ? { synchronous: "full", sync: () => {} } : { synchronous: "full" };
+  return without === "signer-sync"
+    ? { synchronous: "full", sync: () => {} }
+    : { synchronous: "full" };
 }
 
-async function write(directory: string, notes: string, without: Without, work: Work): Promise<void> {
+async function write(
+  directory: string,
+  notes: string,
+  without: Without,
+  work: Work,
+): Promise<void> {
   const ledger = openDurably(
     { directory, signer: SIGNER, nowMs: () => START_MS, randomness: randomnessFrom(9) },
     durabilityWithout(without),

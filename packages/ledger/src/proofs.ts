@@ -55,7 +55,11 @@ export function inclusionProof(readTile: ReadTile, index: number, size: number):
 }
 
 /** Empty from nothing, and between equal sizes. */
-export function consistencyProof(readTile: ReadTile, oldSize: number, newSize: number): Uint8Array[] {
+export function consistencyProof(
+  readTile: ReadTile,
+  oldSize: number,
+  newSize: number,
+): Uint8Array[] {
   if (oldSize === 0 || oldSize === newSize) return [];
   const read = remembering(readTile);
   const proof: Uint8Array[] = [];

@@ -59,7 +59,10 @@ export class SignerState {
       });
     }
     if (state.origin !== origin) {
-      throw new SallyportError("signer-state-damaged", `${file} is of the ledger "${state.origin}"`);
+      throw new SallyportError(
+        "signer-state-damaged",
+        `${file} is of the ledger "${state.origin}"`,
+      );
     }
     return new SignerState(file, state, sync);
   }
@@ -137,7 +140,8 @@ function parseState(text: string): State | undefined {
   if (typeof origin !== "string" || !isClaim(signed) || signed.root === undefined) return undefined;
   if (typeof witnesses !== "object" || witnesses === null) return undefined;
   const claims = Object.entries(witnesses);
-  if (!claims.every((entry): entry is [string, WitnessClaim] => isClaim(entry[1]))) return undefined;
+  if (!claims.every((entry): entry is [string, WitnessClaim] => isClaim(entry[1])))
+    return undefined;
   const head = { size: signed.size, root: signed.root };
   return { origin, signed: head, witnesses: Object.fromEntries(claims) };
 }

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { bundleMaxBytes, formatBundle, hashesAtLevel, levelsOf, parseBundle, tilePath, widthOf } from "./tiles.ts";
+import {
+  bundleMaxBytes,
+  formatBundle,
+  hashesAtLevel,
+  levelsOf,
+  parseBundle,
+  tilePath,
+  widthOf,
+} from "./tiles.ts";
 
 test("tiles have the paths of the specification's examples", () => {
   assert.equal(tilePath(0, 1_234_067), "tile/0/x001/x234/067");
@@ -35,7 +43,10 @@ test("a bundle gives back what was put in, up to entries of 65,535 bytes", () =>
     fc.property(fc.array(entry, { maxLength: 8 }), (entries) => {
       const parsed = parseBundle(formatBundle(entries), entries.length);
       assert.ok(parsed.kind === "parsed");
-      assert.deepEqual(parsed.value.map((one) => [...one]), entries.map((one) => [...one]));
+      assert.deepEqual(
+        parsed.value.map((one) => [...one]),
+        entries.map((one) => [...one]),
+      );
     }),
   );
   const largest = formatBundle([new Uint8Array(65_535)]);
@@ -56,5 +67,11 @@ test("a bundle that is cut or goes on names the entry", () => {
 });
 
 test("random bytes never make it throw", () => {
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 600 }), fc.nat(256), (bytes, width) => void parseBundle(bytes, width)));
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 600 }),
+      fc.nat(256),
+      (bytes, width) => void parseBundle(bytes, width),
+    ),
+  );
 });

@@ -3,7 +3,14 @@
  * a verifier hashes it and believes nothing else of it. Part of the one-file scripts, so it runs on Node 18
  * and imports built-ins only.
  */
-import { bad, type Checked, type Checkpoint, checkCheckpoint, parseSize, type Trust } from "./checkpoint.ts";
+import {
+  bad,
+  type Checked,
+  type Checkpoint,
+  checkCheckpoint,
+  parseSize,
+  type Trust,
+} from "./checkpoint.ts";
 import { HASH_BYTES, isIncluded, LEAF_MAX_BYTES, leafHash, PROOF_MAX_HASHES } from "./merkle.ts";
 import { fromBase64, malformed, NOTE_MAX_BYTES, type Parsed, toBase64 } from "./note.ts";
 
@@ -27,7 +34,9 @@ export interface Proved extends Checkpoint {
 
 export function formatProof({ index, hashes, checkpoint, extra }: ProofFile): string {
   const extraLine = extra === undefined ? [] : [`extra ${toBase64(extra)}`];
-  return [HEADER, ...extraLine, `index ${index}`, ...hashes.map(toBase64), "", checkpoint].join("\n");
+  return [HEADER, ...extraLine, `index ${index}`, ...hashes.map(toBase64), "", checkpoint].join(
+    "\n",
+  );
 }
 
 export function parseProof(text: string): Parsed<ProofFile> {
@@ -61,7 +70,8 @@ export function checkProof(text: string, trust: Trust, record?: Uint8Array): Che
   const { index, hashes, checkpoint, extra } = parsed.value;
   const leaf = record ?? extra;
   if (leaf === undefined) return bad("record-missing", "the proof carries no record", index);
-  if (leaf.length > LEAF_MAX_BYTES) return bad("record-too-long", `over ${LEAF_MAX_BYTES} bytes`, index);
+  if (leaf.length > LEAF_MAX_BYTES)
+    return bad("record-too-long", `over ${LEAF_MAX_BYTES} bytes`, index);
   const checked = checkCheckpoint(checkpoint, trust);
   if (checked.kind === "bad") return checked;
   const { size, root } = checked.value.head;
@@ -69,7 +79,11 @@ export function checkProof(text: string, trust: Trust, record?: Uint8Array): Che
     return bad("index-outside", `the checkpoint is of ${size} records`, index);
   }
   if (!isIncluded(index, size, leafHash(leaf), hashes, root)) {
-    return bad("proof-wrong", "the record and its proof do not lead to the checkpoint's root", index);
+    return bad(
+      "proof-wrong",
+      "the record and its proof do not lead to the checkpoint's root",
+      index,
+    );
   }
   return { kind: "good", value: { ...checked.value, index, leaf } };
 }

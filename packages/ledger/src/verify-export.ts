@@ -88,7 +88,11 @@ class Tiles {
     const record = this.firstRecord(level, n);
     if (bytes === undefined) return bad("tile-missing", `${name} is not there`, record);
     if (bytes.length !== width * HASH_BYTES) {
-      return bad("tile-truncated", `${name} has ${bytes.length} bytes, not ${width * HASH_BYTES}`, record);
+      return bad(
+        "tile-truncated",
+        `${name} has ${bytes.length} bytes, not ${width * HASH_BYTES}`,
+        record,
+      );
     }
     const hashes = hashesOf(bytes);
     this.#last.set(level, { n, hashes });
@@ -117,7 +121,11 @@ export function verifyExport(question: ExportQuestion): Checked<ExportAnswer> {
   const { head } = checkpoint.value;
   const { from, to } = question.range ?? { from: 0, to: head.size };
   if (from > to || to > head.size) {
-    return bad("range-outside", `records ${from} to ${to} are asked for; there are ${head.size}`, to);
+    return bad(
+      "range-outside",
+      `records ${from} to ${to} are asked for; there are ${head.size}`,
+      to,
+    );
   }
   const tiles = new Tiles(question.directory, head.size);
   const heads = checkHeads(question, tiles, head);
@@ -155,7 +163,8 @@ function olderHead(text: string, trust: Trust): Checked<Head> {
   const checkpoint = line.kind === "parsed" ? line.value : text;
   const checked = checkCheckpoint(checkpoint, { ...trust, threshold: 0 });
   if (checked.kind === "good") return { kind: "good", value: checked.value.head };
-  const why = line.kind === "malformed" && text.startsWith("sallyport-") ? line.why : checked.fault.why;
+  const why =
+    line.kind === "malformed" && text.startsWith("sallyport-") ? line.why : checked.fault.why;
   return bad("older-head-refused", `the head from before is not believed: ${why}`);
 }
 
@@ -199,7 +208,11 @@ function compareTiles(tiles: Tiles, older: Tiles): Checked<true> {
       return other === undefined || !isSameHash(hash, other);
     });
     if (differs >= 0) {
-      return bad("forked", "the record is another one than in the older copy", n * TILE_WIDTH + differs);
+      return bad(
+        "forked",
+        "the record is another one than in the older copy",
+        n * TILE_WIDTH + differs,
+      );
     }
   }
   return { kind: "good", value: true };
@@ -220,7 +233,11 @@ function checkEntries(tiles: Tiles, from: number, to: number): Checked<number> {
   return { kind: "good", value: disclosed };
 }
 
-function checkBundle(tiles: Tiles, n: number, hashes: readonly Uint8Array[]): Checked<readonly Leaf[]> {
+function checkBundle(
+  tiles: Tiles,
+  n: number,
+  hashes: readonly Uint8Array[],
+): Checked<readonly Leaf[]> {
   const first = n * TILE_WIDTH;
   const name = tilePath("entries", n, hashes.length);
   const bytes = readFile(path.join(tiles.directory, name), bundleMaxBytes(hashes.length));
@@ -254,7 +271,11 @@ function checkDisclosures(tiles: Tiles, n: number, leaves: readonly Leaf[]): Che
     const shown = parseDisclosure(line);
     const leaf = shown === undefined ? undefined : leaves[shown.index - first];
     if (shown === undefined || leaf === undefined) {
-      return bad("personal-malformed", `${name} has a line that belongs to none of its records`, first);
+      return bad(
+        "personal-malformed",
+        `${name} has a line that belongs to none of its records`,
+        first,
+      );
     }
     if (!isDisclosed(leaf, shown)) {
       const why = `the value shown for "${shown.name}" is not the one that the record was made with`;

@@ -45,7 +45,9 @@ export function validLines(
 
 export function cosignaturesOf(note: Note, keys: readonly VerifierKey[]): CosignatureLine[] {
   return keys.flatMap((key) => {
-    const signature = note.signatures.find((one) => isFrom(key, one) && isSignedBy(key, note.text, one));
+    const signature = note.signatures.find(
+      (one) => isFrom(key, one) && isSignedBy(key, note.text, one),
+    );
     return signature === undefined ? [] : [{ key, line: signature.line }];
   });
 }

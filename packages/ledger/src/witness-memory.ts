@@ -25,7 +25,9 @@ export function openWitnessMemory(file: string): WitnessMemory {
 function parse(text: string): [string, WitnessedHead][] {
   const value: unknown = JSON.parse(text);
   if (Array.isArray(value) && value.every(isEntry)) return value;
-  throw new TypeError("the witness's memory is damaged; restore it, or the logs can be rolled back");
+  throw new TypeError(
+    "the witness's memory is damaged; restore it, or the logs can be rolled back",
+  );
 }
 
 function isEntry(value: unknown): value is [string, WitnessedHead] {

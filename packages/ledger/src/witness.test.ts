@@ -10,10 +10,24 @@ import fc from "fast-check";
 import type { SallyportError } from "@sallyport/core";
 import { checkCheckpoint, formatHead, parseCheckpoint } from "./checkpoint.ts";
 import type { Ledger } from "./ledger.ts";
-import { acts, Bench, LOG_KEY, LOG_VKEY, runScript, seedOf, SIGNER, witnessNamed } from "./ledger.test-kit.ts";
+import {
+  acts,
+  Bench,
+  LOG_KEY,
+  LOG_VKEY,
+  runScript,
+  seedOf,
+  SIGNER,
+  witnessNamed,
+} from "./ledger.test-kit.ts";
 import { formatNote, formatSignature, keyId, parseVerifierKey, toBase64 } from "./note.ts";
 import { signerFromSeed, type Signer } from "./signer.ts";
-import { addCheckpoint, formatAddCheckpoint, parseAddCheckpoint, REQUEST_MAX_BYTES } from "./witness.ts";
+import {
+  addCheckpoint,
+  formatAddCheckpoint,
+  parseAddCheckpoint,
+  REQUEST_MAX_BYTES,
+} from "./witness.ts";
 
 const code = (wanted: string) => (error: SallyportError) => {
   assert.equal(error.code, wanted, error.message);
@@ -45,7 +59,10 @@ test("a witness answers each request with the status that C2SP gives it", async 
   assert.equal(ask("old x\n\n")[0], 400, "no size");
   assert.equal(ask(body(10, nine))[0], 400, "old above new");
   const stranger = signerFromSeed("log.example/other", seedOf("x"));
-  assert.equal(ask(body(0, signHead(stranger, formatHead({ ...ledger.head(), origin: stranger.name }))))[0], 404);
+  assert.equal(
+    ask(body(0, signHead(stranger, formatHead({ ...ledger.head(), origin: stranger.name }))))[0],
+    404,
+  );
   const thief = { ...signerFromSeed(SIGNER.name, seedOf("thief")) };
   assert.equal(ask(body(0, signHead(thief, formatHead(ledger.head()))))[0], 403);
   assert.equal(ask(body(0, three, ledger.consistency(1, 3)))[0], 422, "a proof from nothing");
@@ -53,7 +70,11 @@ test("a witness answers each request with the status that C2SP gives it", async 
 
   const [status, lines] = ask(body(0, three));
   assert.equal(status, 200);
-  const checked = checkCheckpoint(three + lines, { logKeys: [LOG_KEY], witnessKeys: [key], threshold: 1 });
+  const checked = checkCheckpoint(three + lines, {
+    logKeys: [LOG_KEY],
+    witnessKeys: [key],
+    threshold: 1,
+  });
   assert.equal(checked.kind, "good");
   assert.deepEqual(ask(body(0, nine)), [409, "3\n"]);
   assert.equal(addCheckpoint(witness, body(0, nine)).contentType, "text/x.tlog.size");
@@ -61,7 +82,11 @@ test("a witness answers each request with the status that C2SP gives it", async 
   assert.equal(ask(body(3, nine, ledger.consistency(2, 9)))[0], 422, "another proof");
   assert.equal(ask(body(3, three))[0], 200, "the same head again, with a new time");
   const forged = { ...ledger.head(), size: 3 };
-  assert.equal(ask(body(3, signHead(SIGNER, formatHead(forged))))[0], 409, "another head of that size");
+  assert.equal(
+    ask(body(3, signHead(SIGNER, formatHead(forged))))[0],
+    409,
+    "another head of that size",
+  );
   assert.equal(ask(body(3, nine, ledger.consistency(3, 9)))[0], 200);
   assert.deepEqual(ask(body(3, three)), [409, "9\n"], "there is no way back");
   assert.equal(heads.get(SIGNER.name)?.size, 9);
@@ -74,7 +99,10 @@ test("extension lines are cosigned with the rest, though a log of ours has none"
   const { witness, key } = witnessNamed("w.example/1");
   await ledger.append(acts(1));
   const extended = signHead(SIGNER, `${formatHead(ledger.head())}an extension\n`);
-  const answer = addCheckpoint(witness, formatAddCheckpoint({ oldSize: 0, proof: [], checkpoint: extended }));
+  const answer = addCheckpoint(
+    witness,
+    formatAddCheckpoint({ oldSize: 0, proof: [], checkpoint: extended }),
+  );
   const trust = { logKeys: [LOG_KEY], witnessKeys: [key], threshold: 1 };
   assert.equal(checkCheckpoint(extended + answer.body, trust).kind, "good");
   await ledger.close();
@@ -108,12 +136,18 @@ test("one witness under two names counts once, and the log itself not at all", a
   const ledger = bench.open();
   const checkpoint = await signedAt(ledger, 2);
   const seed = seedOf("one");
-  const signers = [signerFromSeed("w.example/a", seed), signerFromSeed("w.example/b", seed), SIGNER];
+  const signers = [
+    signerFromSeed("w.example/a", seed),
+    signerFromSeed("w.example/b", seed),
+    SIGNER,
+  ];
   const witnesses = signers.map((signer) => {
     const { witness, key } = witnessNamed(signer.name);
     return { ...witness, signer, key: { ...key, ...keyFor(signer) } };
   });
-  const lines = witnesses.map((one) => addCheckpoint(one, formatAddCheckpoint({ oldSize: 0, proof: [], checkpoint })).body);
+  const lines = witnesses.map(
+    (one) => addCheckpoint(one, formatAddCheckpoint({ oldSize: 0, proof: [], checkpoint })).body,
+  );
   const trust = { logKeys: [LOG_KEY], witnessKeys: witnesses.map(({ key }) => key), threshold: 0 };
   const checked = checkCheckpoint(checkpoint + lines.join(""), trust);
   assert.ok(checked.kind === "good");
@@ -165,8 +199,21 @@ test("a witness that holds a longer log stops the signing until it is no witness
 
 test("no request makes the witness throw", () => {
   const { witness } = witnessNamed("w.example/1");
-  const part = fc.constantFrom("old 0\n", "old 1", "\n", "\n\n", SIGNER.name, "— ", "AAAA", "0", " ");
-  const bodies = fc.oneof(fc.string({ unit: "binary" }), fc.array(part).map((parts) => parts.join("")));
+  const part = fc.constantFrom(
+    "old 0\n",
+    "old 1",
+    "\n",
+    "\n\n",
+    SIGNER.name,
+    "— ",
+    "AAAA",
+    "0",
+    " ",
+  );
+  const bodies = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.array(part).map((parts) => parts.join("")),
+  );
   fc.assert(
     fc.property(bodies, (body) => {
       assert.ok([400, 403, 404].includes(addCheckpoint(witness, body).status));
@@ -184,8 +231,17 @@ class ServedWitness {
   readonly #lines: Promise<string[]>;
 
   constructor(bench: Bench) {
-    const words = ["serve", "w.example/script", bench.path("key"), bench.path("memory"), "127.0.0.1:0", LOG_VKEY];
-    this.child = spawn(process.execPath, [SCRIPT, ...words], { stdio: ["ignore", "pipe", "inherit"] });
+    const words = [
+      "serve",
+      "w.example/script",
+      bench.path("key"),
+      bench.path("memory"),
+      "127.0.0.1:0",
+      LOG_VKEY,
+    ];
+    this.child = spawn(process.execPath, [SCRIPT, ...words], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     this.#lines = new Promise((resolve) => {
       let out = "";
       this.child.stdout?.on("data", (part: Buffer) => {
@@ -195,14 +251,21 @@ class ServedWitness {
     });
   }
 
-  async ask(method: string, path: string, body?: string): Promise<{ status: number; body: string }> {
+  async ask(
+    method: string,
+    path: string,
+    body?: string,
+  ): Promise<{ status: number; body: string }> {
     const port = /port (\d+)/.exec((await this.#lines)[1] ?? "")?.[1];
     return new Promise((resolve, reject) => {
-      const request = http.request({ host: "127.0.0.1", port, method, path, agent: false }, (response) => {
-        let text = "";
-        response.on("data", (part: Buffer) => (text += part.toString()));
-        response.on("end", () => resolve({ status: response.statusCode ?? 0, body: text }));
-      });
+      const request = http.request(
+        { host: "127.0.0.1", port, method, path, agent: false },
+        (response) => {
+          let text = "";
+          response.on("data", (part: Buffer) => (text += part.toString()));
+          response.on("end", () => resolve({ status: response.statusCode ?? 0, body: text }));
+        },
+      );
       request.on("error", reject);
       request.end(body);
     });
@@ -237,7 +300,10 @@ test("the witness of one file cosigns over HTTP, and remembers through a kill", 
     assert.equal(await ledger.cosign(link), 1);
     await served.stop();
     served = new ServedWitness(bench);
-    assert.equal((await served.ask("POST", "/add-checkpoint", `old 0\n\n${ledger.signed() ?? ""}`)).body, "300\n");
+    assert.equal(
+      (await served.ask("POST", "/add-checkpoint", `old 0\n\n${ledger.signed() ?? ""}`)).body,
+      "300\n",
+    );
     await signedAt(ledger, 700);
     assert.equal(await ledger.cosign(link), 1);
     const hash = crypto.createHash("sha256").update(SIGNER.name).digest("hex");
@@ -246,7 +312,10 @@ test("the witness of one file cosigns over HTTP, and remembers through a kill", 
     assert.ok(parsed.kind === "parsed");
     assert.equal(parsed.value.head.size, 700);
     assert.equal((await served.ask("GET", "/")).status, 404);
-    assert.equal((await served.ask("POST", "/add-checkpoint", "x".repeat(REQUEST_MAX_BYTES + 1))).status, 413);
+    assert.equal(
+      (await served.ask("POST", "/add-checkpoint", "x".repeat(REQUEST_MAX_BYTES + 1))).status,
+      413,
+    );
     await ledger.close();
   } finally {
     await served.stop();
@@ -257,7 +326,14 @@ test("a witness whose memory is damaged does not start", async () => {
   using bench = new Bench();
   await runScript(SCRIPT, ["new-key", bench.path("key")]);
   fs.writeFileSync(bench.path("memory"), "[[1]]");
-  const ran = await runScript(SCRIPT, ["serve", "w.example/script", bench.path("key"), bench.path("memory"), "0", LOG_VKEY]);
+  const ran = await runScript(SCRIPT, [
+    "serve",
+    "w.example/script",
+    bench.path("key"),
+    bench.path("memory"),
+    "0",
+    LOG_VKEY,
+  ]);
   assert.notEqual(ran.code, 0);
   assert.match(ran.out, /memory is damaged/);
   assert.equal((await runScript(SCRIPT, [])).code, 64);

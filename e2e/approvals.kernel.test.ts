@@ -257,7 +257,7 @@ test("control cannot reach root's own door, and root's door is no door of anybod
       "-S",
       socket,
     ]).status;
-  const root = path.join(instance.runDir, "root/enforcer.sock");
+  const root = path.join(instance.runDir, "enforcer-root/enforcer.sock");
   const control = path.join(instance.runDir, "enforcer-control/enforcer.sock");
   assert.equal(tryOf(uids["control"] ?? 0, root), 1);
   assert.equal(tryOf(uids["control"] ?? 0, control), 0);

@@ -61,6 +61,8 @@ export interface ServiceOptions {
   readonly instance: Instance;
   readonly enforcement: Enforcement;
   readonly events: EventLog;
+  /** Counts by the minute. */
+  readonly traffic: EventLog;
   readonly approvers: ApproverBook;
   readonly compiler: CompilerHome;
   tellSupervisor(message: RoomsStand): void;
@@ -82,7 +84,7 @@ export class EnforcerService {
 
   constructor(options: ServiceOptions) {
     this.#options = options;
-    this.#minutes = new FlowMinutes(options.events);
+    this.#minutes = new FlowMinutes(options.traffic);
     this.#desk = new ApprovalDesk(options.approvers);
     this.#approvers = new ApproverActs(options.approvers, (type, fields) => {
       this.#record(type, fields);

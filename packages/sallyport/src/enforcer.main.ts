@@ -8,17 +8,18 @@ import { openEnforcement } from "@sallyport/enforce";
 import { ApproverBook } from "./approvals/approver-book.ts";
 import { EnforcerService } from "./enforcer-service.ts";
 import { EventLog } from "./event-log.ts";
-import { controlSocket, eventsDir, instanceNamed, rootSocket } from "./instance.ts";
+import { enforcerSocket, eventsDir, instanceNamed } from "./instance.ts";
 import { type LineHandler, serveLines } from "./line-socket.ts";
 import { type Caller, type EnforcerReply, readRequest, replyError } from "./messages.ts";
 
 /** How often windows are looked at, drift is sought and the clock is watched. */
 const TICK_MS = 1000;
 
-const [name = "main", codeDir = "", hostNetns = "", node = "", uid = "", controlGid = ""] =
-  process.argv.slice(2);
+const [name = "main", codeDir = "", hostNetns = "", node = "", uid = ""] = process.argv.slice(2);
 const instance = instanceNamed(name);
 const events = new EventLog(eventsDir(instance), "enforcer");
+/** Counts by the minute, apart: they are many, and acts must not be pushed out by them. */
+const traffic = new EventLog(eventsDir(instance), "traffic");
 const guardCommand = [
   ...[node, "--disable-sigusr1", `${codeDir}/packages/sallyport/src/guard.main.ts`],
   ...[name, hostNetns, uid],
@@ -31,6 +32,7 @@ const service = new EnforcerService({
   instance,
   enforcement,
   events,
+  traffic,
   approvers: await ApproverBook.load(instance.stateDir),
   compiler: { node, codeDir, uid: uid === "" ? undefined : Number(uid) },
   tellSupervisor: (message) => process.send?.(message),
@@ -57,10 +59,8 @@ async function answer(
   return JSON.stringify(reply);
 }
 
-await serveLines(rootSocket(instance), answerTo("root"));
-if (controlGid !== "") {
-  await serveLines(controlSocket(instance), answerTo("control"), Number(controlGid));
-}
+await serveLines(enforcerSocket(instance, "root"), answerTo("root"));
+await serveLines(enforcerSocket(instance, "control"), answerTo("control"));
 
 // One tick at a time: a slow kernel must not pile them up.
 async function tick(): Promise<void> {

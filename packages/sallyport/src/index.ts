@@ -3,7 +3,7 @@
  * through the same socket and event files as the command line.
  * @module
  */
-export { ask, fields, listOf, word } from "./cli/enforcer-client.ts";
+export { ask, askSocket, fields, listOf, word } from "./cli/enforcer-client.ts";
 export { localRoot } from "./cli/local-root.ts";
 export { readPolicy } from "./cli/policy-files.ts";
 export { startSupervisor, stopGateway, supervisorPid } from "./cli/run-commands.ts";
@@ -12,5 +12,5 @@ export { table } from "./cli/table.ts";
 export { denialLine, isRefusal } from "./cli/flow-commands.ts";
 export { type Finding, runDoctor } from "./doctor.ts";
 export { EventReader, type StoredEvent } from "./event-reader.ts";
-export { eventsDir, type Instance, instanceNamed } from "./instance.ts";
+export { archivistSocket, eventsDir, type Instance, instanceNamed } from "./instance.ts";
 export type { Status } from "./status.ts";

@@ -38,14 +38,26 @@ export function instanceNamed(
   };
 }
 
-/** Where the enforcer listens to root at the command line. */
-export function rootSocket(instance: Instance): string {
-  return path.join(instance.runDir, "root", "enforcer.sock");
+/** A server's door for one caller: a directory that only this caller can enter. */
+export function doorOf(instance: Instance, server: string, caller: string): string {
+  return path.join(instance.runDir, `${server}-${caller}`);
 }
 
-/** Where it listens to the `control` process, which may ask but never break glass. */
-export function controlSocket(instance: Instance): string {
-  return path.join(instance.runDir, "enforcer-control", "enforcer.sock");
+/** `root` is the command line; `control` may ask, and never break glass. */
+export function enforcerSocket(instance: Instance, caller: "root" | "control"): string {
+  return path.join(doorOf(instance, "enforcer", caller), "enforcer.sock");
+}
+
+export function archivistSocket(
+  instance: Instance,
+  caller: "root" | "control" | "keyholder",
+): string {
+  return path.join(doorOf(instance, "archivist", caller), "archivist.sock");
+}
+
+/** Exports of the ledger; `control` may read them. */
+export function exportsDir(instance: Instance): string {
+  return path.join(instance.stateDir, "exports");
 }
 
 /** Every process's events, one JSON object a line, one file a process. */

@@ -6,7 +6,7 @@ import type { FlowEntry } from "@sallyport/store";
 
 const MINUTE_MS = 60_000;
 /** Who tells of packets. All other files are gates', named after their rooms. */
-const ENGINES: ReadonlySet<string> = new Set(["enforcer", "watch"]);
+const ENGINES: ReadonlySet<string> = new Set(["enforcer", "traffic", "watch"]);
 const ENDPOINT = /^(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}))?$/;
 /** Events are of our time: a number that is no such moment is no event. */
 const AT_MIN_MS = Date.UTC(2020, 0);

@@ -1,7 +1,6 @@
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
-import process from "node:process";
 import { SallyportError } from "@sallyport/core";
 
 /** 64 files of 1 MiB with their JSON escapes; a longer line ends the connection. */
@@ -17,23 +16,11 @@ export type LineHandler = (line: string, connection: number) => Promise<string>;
 let connections = 0;
 
 /**
- * Listens on a Unix socket in a directory that only one caller can enter, its owner or the one group
- * that may pass through: that directory is the caller's identity (Node cannot ask the kernel for a
- * peer's uid).
+ * Listens on a Unix socket. The directory that it is in lets one caller pass, and so says who calls (Node cannot
+ * ask the kernel for a peer's uid): the supervisor made it, or only the owner of this process gets one here.
  */
-export async function serveLines(
-  socketPath: string,
-  handler: LineHandler,
-  callerGid?: number,
-): Promise<net.Server> {
-  const directory = path.dirname(socketPath);
-  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-  // Nobody passes while the directory is between two owners.
-  fs.chmodSync(directory, 0o700);
-  if (callerGid !== undefined) {
-    fs.chownSync(directory, process.geteuid?.() ?? 0, callerGid);
-    fs.chmodSync(directory, 0o710);
-  }
+export async function serveLines(socketPath: string, handler: LineHandler): Promise<net.Server> {
+  fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o700 });
   fs.rmSync(socketPath, { force: true });
   const server = net.createServer((socket) => {
     const connection = ++connections;
@@ -52,7 +39,7 @@ export async function serveLines(
     server.listen(socketPath, resolve);
   });
   // Who may connect is decided by the directory.
-  if (callerGid !== undefined) fs.chmodSync(socketPath, 0o666);
+  fs.chmodSync(socketPath, 0o666);
   return server;
 }
 

@@ -7,7 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { caged } from "./cage.ts";
 import { EventLog } from "./event-log.ts";
-import { eventsDir, type Instance, instanceNamed } from "./instance.ts";
+import { doorOf, eventsDir, exportsDir, type Instance, instanceNamed } from "./instance.ts";
 import type { RoomsStand } from "./supervisor-messages.ts";
 import { Worker } from "./worker.ts";
 
@@ -36,13 +36,22 @@ let watch: Worker | undefined;
 let names: object | undefined;
 
 const flags = ["--disable-sigusr1", `--max-old-space-size=256`];
+/** Who may call whom, each through a directory of its own. Root passes everywhere. */
+const DOORS: readonly (readonly [server: string, caller: string])[] = [
+  ["enforcer", "root"],
+  ["enforcer", "control"],
+  ["archivist", "root"],
+  ["archivist", "control"],
+  ["archivist", "keyholder"],
+];
+for (const [server, caller] of DOORS) makeDoor(server, caller);
+
 const enforcer = new Worker(
   {
     name: "enforcer",
     command: [
       ...["unshare", "--net", "--", node, ...flags, main("enforcer")],
       ...[instance.name, code, hostNetns, node, String(uidOf("compiler") ?? "")],
-      String(uidOf("control") ?? process.getgid?.() ?? ""),
     ],
     descriptors: ["ipc"],
   },
@@ -96,6 +105,17 @@ function uidOf(process: string): number | undefined {
   const uid = UID_FIRST + hash * UIDS_PER_INSTANCE + taken;
   fs.writeFileSync(file, JSON.stringify({ ...known, [process]: uid }));
   return uid;
+}
+
+/** Owned by the server, which makes its socket there; the caller's group may pass through and see nothing. */
+function makeDoor(server: string, caller: string): void {
+  const directory = doorOf(instance, server, caller);
+  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  if (rootless) return;
+  fs.chmodSync(directory, 0o700);
+  const owner = server === "enforcer" ? 0 : (uidOf(server) ?? 0);
+  fs.chownSync(directory, owner, caller === "root" ? 0 : (uidOf(caller) ?? 0));
+  fs.chmodSync(directory, caller === "root" ? 0o700 : 0o710);
 }
 
 function onRooms(stand: RoomsStand): void {
@@ -176,7 +196,33 @@ function startJournal(): Worker {
   );
 }
 
+/** Keeps the ledger: reads all events, writes its own directory, has no network. */
+function startArchivist(): Worker {
+  const [directory, exports] = [path.join(instance.stateDir, "archivist"), exportsDir(instance)];
+  const uid = uidOf("archivist");
+  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  fs.mkdirSync(exports, { recursive: true, mode: 0o750 });
+  if (uid !== undefined) {
+    fs.chownSync(directory, uid, uid);
+    fs.chownSync(exports, uid, uidOf("control") ?? uid);
+    // What is written here belongs to the group that may read it.
+    fs.chmodSync(exports, 0o2750);
+  }
+  const command = [
+    ...[node, ...flags, main("archivist"), instance.name, eventsDir(instance), directory, exports],
+  ];
+  return new Worker(
+    {
+      name: "archivist",
+      command: ["unshare", "--net", "--", ...caged(uid === undefined ? {} : { uid }, command)],
+    },
+    events,
+    () => undefined,
+  );
+}
+
 const journal = startJournal();
+const archivist = startArchivist();
 
 setInterval(() => {
   for (const room of [...gates.keys(), "watch", "journal"]) {
@@ -193,6 +239,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
       ...gates.values(),
       enforcer,
       journal,
+      archivist,
       ...(watch === undefined ? [] : [watch]),
     ]) {
       worker.stop();

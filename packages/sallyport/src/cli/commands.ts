@@ -17,6 +17,15 @@ import {
   islandOff,
   islandOn,
 } from "./grant-commands.ts";
+import {
+  ledgerExport,
+  ledgerList,
+  ledgerProve,
+  ledgerShow,
+  ledgerStatus,
+  ledgerVerify,
+  ledgerWitness,
+} from "./ledger-commands.ts";
 import { diff, explain, exported, fmt, matrix, schema, validate } from "./policy-commands.ts";
 import {
   completionCommand,
@@ -34,6 +43,7 @@ export const commands: readonly Command[] = [
   ...[demo, init, up, down, status, doctor, plan, apply, confirm, rollback, drift],
   ...[validate, fmt, explain, matrix, diff, exported, schema],
   ...[approve, approverNew, approverAdd, approverList, approverRevoke],
+  ...[ledgerStatus, ledgerList, ledgerShow, ledgerProve, ledgerExport, ledgerVerify, ledgerWitness],
   ...[grantAdd, grantOpen, grantList, grantRevoke, denials, flows, islandOn, islandOff, clockTrust],
   ...[version, completionCommand(() => commands)],
 ];

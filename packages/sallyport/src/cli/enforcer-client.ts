@@ -1,12 +1,16 @@
 import fs from "node:fs";
 import { type Json, SallyportError } from "@sallyport/core";
-import { instanceNamed, rootSocket } from "../instance.ts";
+import { enforcerSocket, instanceNamed } from "../instance.ts";
 import { askLine } from "../line-socket.ts";
 import type { EnforcerReply, EnforcerRequest } from "../messages.ts";
 
 /** Asks the running enforcer over a connection of its own; its refusal is thrown with its code. */
 export async function ask(instanceName: string, request: EnforcerRequest): Promise<Json> {
-  const socketPath = rootSocket(instanceNamed(instanceName));
+  return await askSocket(enforcerSocket(instanceNamed(instanceName), "root"), request);
+}
+
+/** One question to a process of the gateway that answers as the enforcer does. */
+export async function askSocket(socketPath: string, request: object): Promise<Json> {
   let answer: string;
   try {
     answer = await askLine(socketPath, JSON.stringify(request));
@@ -23,7 +27,7 @@ export async function ask(instanceName: string, request: EnforcerRequest): Promi
 function unreachable(socketPath: string, cause: unknown): SallyportError {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
   if (code === "EACCES") {
-    return new SallyportError("needs-root", "only root may talk to the enforcer", {
+    return new SallyportError("needs-root", "only root may talk to the gateway's processes", {
       cause,
       hint: "run the command with sudo",
     });

@@ -1,0 +1,113 @@
+/**
+ * The archivist: keeps the ledger and its signing key. It reads what every process wrote of its decisions, takes records
+ * from the two that have no event file, and answers who may ask. It has a uid of its own and no network.
+ */
+import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { SallyportError } from "@sallyport/core";
+import {
+  ED25519,
+  formatVerifierKey,
+  openLedger,
+  parseVerifierKey,
+  signerFromSeed,
+  type VerifierKey,
+  verifierKey,
+} from "@sallyport/ledger";
+import { type ArchivistCaller, readArchivistRequest } from "./archivist/archivist-messages.ts";
+import { ArchivistService } from "./archivist/archivist-service.ts";
+import { Follower } from "./archivist/follower.ts";
+import { archivistSocket, instanceNamed } from "./instance.ts";
+import { serveLines } from "./line-socket.ts";
+import { replyError } from "./messages.ts";
+
+const POLL_MS = 500;
+const SEED_BYTES = 32;
+const CALLERS: readonly ArchivistCaller[] = ["root", "control", "keyholder"];
+
+const [name = "main", eventsDirectory = "", directory = "", exportsDirectory = ""] =
+  process.argv.slice(2);
+const instance = instanceNamed(name);
+const seedFile = path.join(directory, "signing.seed");
+const witnessFile = path.join(directory, "witnesses.json");
+
+/** Made once, readable by nobody else. The ledger's name carries a part of it, so that no two ledgers share one. */
+function signingKey(): { readonly seed: Buffer; readonly origin: string } {
+  const originFile = path.join(directory, "origin");
+  if (!fs.existsSync(seedFile)) {
+    fs.writeFileSync(originFile, `sallyport/${name}/${randomBytes(4).toString("hex")}/audit`);
+    // Last, so that a key never stands without its name.
+    fs.writeFileSync(seedFile, randomBytes(SEED_BYTES), { mode: 0o600, flag: "wx", flush: true });
+  }
+  return { seed: fs.readFileSync(seedFile), origin: fs.readFileSync(originFile, "utf8") };
+}
+
+interface Witnesses {
+  readonly keys: readonly string[];
+  readonly threshold?: number;
+}
+
+function witnesses(): Witnesses {
+  if (!fs.existsSync(witnessFile)) return { keys: [] };
+  return JSON.parse(fs.readFileSync(witnessFile, "utf8")) as Witnesses;
+}
+
+function verifierKeyOf(text: string): VerifierKey {
+  const parsed = parseVerifierKey(text);
+  if (parsed.kind === "parsed") return parsed.value;
+  throw new SallyportError("witness-key-unusable", `"${text}" is no witness's key: ${parsed.why}`, {
+    hint: "the line that witness.mjs prints, such as name+1234abcd+BASE64",
+  });
+}
+
+/** The ledger is opened with its witnesses, so a new one is for the next start: the supervisor's, at once. */
+function addWitness(key: string, threshold: number | undefined): void {
+  verifierKeyOf(key);
+  const keys = [...new Set([...witnesses().keys, key])];
+  const text = JSON.stringify({ keys, ...(threshold === undefined ? {} : { threshold }) });
+  fs.writeFileSync(`${witnessFile}.new`, text, { mode: 0o600, flush: true });
+  fs.renameSync(`${witnessFile}.new`, witnessFile);
+  setTimeout(() => process.exit(0), POLL_MS);
+}
+
+fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+const { seed, origin } = signingKey();
+const { keys, threshold } = witnesses();
+const signer = signerFromSeed(origin, seed);
+const ledger = openLedger({
+  directory: path.join(directory, "ledger"),
+  signer,
+  nowMs: Date.now,
+  randomness: (sizeBytes) => randomBytes(sizeBytes),
+  witnesses: keys.map(verifierKeyOf),
+  ...(threshold === undefined ? {} : { threshold }),
+});
+const service = new ArchivistService({
+  ledger,
+  key: formatVerifierKey(verifierKey(origin, ED25519, signer.publicKey)),
+  exportsDirectory,
+  addWitness,
+  nowMs: Date.now,
+});
+for (const caller of CALLERS) {
+  await serveLines(archivistSocket(instance, caller), async (line) => {
+    try {
+      return JSON.stringify({
+        ok: true,
+        result: await service.answer(readArchivistRequest(line), caller),
+      });
+    } catch (error) {
+      return JSON.stringify({ ok: false, error: replyError(error) });
+    }
+  });
+}
+
+const follower = new Follower(ledger, eventsDirectory, Date.now);
+for (;;) {
+  const more = await follower.turn();
+  if (ledger.isCheckpointDue()) await ledger.checkpoint();
+  if (!more) await sleep(POLL_MS);
+}

@@ -1,0 +1,142 @@
+import path from "node:path";
+import { type Json, SallyportError } from "@sallyport/core";
+import type { Ledger, NewRecord, StoredRecord } from "@sallyport/ledger";
+import { type ArchivistCaller, type ArchivistRequest, MAY } from "./archivist-messages.ts";
+import { WitnessExchange } from "./witness-exchange.ts";
+
+/** Exchanges with witnesses under way at once; an abandoned one gives way to the next. */
+const EXCHANGES_MAX = 8;
+
+/** Answers for one ledger. It has no network: what a witness is asked is carried by whoever asks it to be. */
+export class ArchivistService {
+  readonly #ledger: Ledger;
+  readonly #key: string;
+  readonly #exports: string;
+  readonly #addWitness: (key: string, threshold: number | undefined) => void;
+  readonly #nowMs: () => number;
+  readonly #exchanges = new Map<number, WitnessExchange>();
+  #exchangeIds = 0;
+
+  constructor(options: {
+    readonly ledger: Ledger;
+    /** Public, as auditors take it away with them. */
+    readonly key: string;
+    /** Exports are written to folders of this one. */
+    readonly exportsDirectory: string;
+    readonly addWitness: (key: string, threshold: number | undefined) => void;
+    readonly nowMs: () => number;
+  }) {
+    this.#ledger = options.ledger;
+    this.#key = options.key;
+    this.#exports = options.exportsDirectory;
+    this.#addWitness = options.addWitness;
+    this.#nowMs = options.nowMs;
+  }
+
+  async answer(request: ArchivistRequest, caller: ArchivistCaller): Promise<Json> {
+    if (!MAY[caller].has(request.type)) {
+      throw new SallyportError("denied", `${caller} may not ask the archivist to ${request.type}`);
+    }
+    const ledger = this.#ledger;
+    switch (request.type) {
+      case "append":
+        return await this.#append(request.records, caller);
+      case "head":
+        return this.#head();
+      case "list": {
+        const page = ledger.list(request.question);
+        const next = page.next === undefined ? {} : { next: page.next };
+        return { records: page.records.map(told), ...next };
+      }
+      case "record":
+        return told(this.#recordAt(request.index));
+      case "prove":
+        await ledger.checkpoint();
+        return { proof: ledger.prove(request.index) };
+      case "consistency":
+        return {
+          hashes: ledger
+            .consistency(request.from, request.to)
+            .map((hash) => Buffer.from(hash).toString("base64")),
+        };
+      case "export":
+        return await this.#export(request);
+      case "witness-add":
+        this.#addWitness(request.key, request.threshold);
+        return {};
+      case "cosign":
+        return await this.#cosign(request.witness);
+      case "cosign-answer":
+        return await this.#stepOf(request.id, (exchange) => exchange.answer(request));
+      case "erase": {
+        const { value, reason } = request;
+        const record = { type: "archivist.erased", at: this.#nowMs(), why: reason };
+        return { erased: await ledger.erase({ value }, record) };
+      }
+    }
+  }
+
+  async #append(
+    records: readonly Readonly<Record<string, Json>>[],
+    caller: ArchivistCaller,
+  ): Promise<Json> {
+    // Whoever writes is believed only about itself: its records carry its name.
+    const own = records.map((record) => ({
+      ...record,
+      type: `${caller}.${JSON.stringify(record["type"]).replaceAll('"', "")}`,
+    }));
+    const { first, count } = await this.#ledger.append(own as unknown as readonly NewRecord[]);
+    return { first, count };
+  }
+
+  #head(): Json {
+    const { size, root } = this.#ledger.head();
+    return {
+      key: this.#key,
+      size,
+      root: Buffer.from(root).toString("base64"),
+      signed: this.#ledger.signed() ?? null,
+      cosigned: this.#ledger.cosigned() ?? null,
+    };
+  }
+
+  #recordAt(index: number): StoredRecord {
+    const record = this.#ledger.record(index);
+    if (record !== undefined) return record;
+    throw new SallyportError("no-such-record", `the ledger has no record ${index}`, {
+      hint: "sallyport ledger status says how many there are",
+    });
+  }
+
+  async #export(request: Extract<ArchivistRequest, { readonly type: "export" }>): Promise<Json> {
+    const directory = path.join(this.#exports, request.name);
+    const { from = 0, to, personal, proofs } = request;
+    await this.#ledger.checkpoint();
+    const range = to === undefined ? {} : { range: { from, to } };
+    const done = await this.#ledger.export(directory, { ...range, personal, proofs });
+    return { ...done, directory };
+  }
+
+  async #cosign(witness: string): Promise<Json> {
+    await this.#ledger.checkpoint();
+    const id = ++this.#exchangeIds;
+    this.#exchanges.set(id, new WitnessExchange(this.#ledger, witness));
+    this.#exchanges.delete(id - EXCHANGES_MAX);
+    return await this.#stepOf(id, (exchange) => exchange.next());
+  }
+
+  async #stepOf(id: number, take: (exchange: WitnessExchange) => Promise<Json>): Promise<Json> {
+    const exchange = this.#exchanges.get(id);
+    if (exchange === undefined) {
+      throw new SallyportError("witness-late", "nobody waits for this witness's answer any more", {
+        hint: "ask again: sallyport ledger witness ask",
+      });
+    }
+    const step = await take(exchange);
+    return { id, ...(step as Readonly<Record<string, Json>>) };
+  }
+}
+
+function told({ index, type, at, leaf, personal }: StoredRecord): Json {
+  return { index, type, at: new Date(at).toISOString(), leaf, personal };
+}

@@ -116,7 +116,7 @@ export class Desk {
     return { store, clock, random, events, signIns };
   }
 
-  constructor(nowMs?: number) {
+  constructor(nowMs?: number, origin: string = ORIGIN) {
     this.clock = new TestClock(nowMs);
     const { store, clock, random, events } = this;
     const means = { store, clock, random, events };
@@ -124,7 +124,7 @@ export class Desk {
     this.totp = new SealedTotp({ seeds: this.seeds, keys, clock, random, issuer: "Plant" });
     this.signIns = new SignIns(means);
     const { signIns, totp, pool } = this;
-    const rp = relyingParty(ORIGIN, "Plant");
+    const rp = relyingParty(origin, "Plant");
     assert.ok(!("kind" in rp));
     const challenges = new Challenges(means, random.bytes(32));
     this.passkeys = new Passkeys({ ...means, rp, challenges, signIns });

@@ -69,3 +69,4 @@ export {
 export { type PasswordMeans, type PasswordRequest, Passwords } from "./sign-in/passwords.ts";
 export { RecoveryCodes } from "./sign-in/recovery-codes.ts";
 export { type Present, type SignedIn, SignIns } from "./sign-in/sign-ins.ts";
+export { removeEnded } from "./upkeep.ts";

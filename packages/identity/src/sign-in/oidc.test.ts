@@ -217,6 +217,12 @@ test("mix-up: a sign-in begun at one provider does not end at another's address"
   const query = await evil.signIn(url);
   const outcome = await oidc.finish({ provider: "corp", query, cookie, source: SOURCE });
   assert.equal(causeOf(outcome), "oidc-mix-up");
+  // Nor when that provider lies about who it is.
+  const again = await begin(oidc, "evil");
+  const lie = new URLSearchParams(await evil.signIn(again.url));
+  lie.set("iss", idp.issuer);
+  const answer = { provider: "corp", query: lie.toString(), cookie: again.cookie, source: SOURCE };
+  assert.equal(causeOf(await oidc.finish(answer)), "oidc-mix-up");
 });
 
 test("an answer counts only in the browser that asked", async () => {

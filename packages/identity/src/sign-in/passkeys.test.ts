@@ -274,6 +274,21 @@ for (const [what, bend] of UNREGISTERED) {
   });
 }
 
+test("a maker's certificate is refused before anything in it is read or fetched", async () => {
+  const desk = new Desk();
+  const statement: [string, unknown][] = [
+    ["alg", -7],
+    ["sig", Buffer.of(1)],
+    ["x5c", [Buffer.of(1)]],
+  ];
+  for (const format of ["packed", "fido-u2f", "tpm", "apple", "android-key"]) {
+    const person = await desk.person(format, "engineer");
+    assert.equal(causeOf(await register(desk, person, { format, statement })), "passkey-refused");
+  }
+  const details = desk.events.of("passkey-refused").map((fields) => fields["detail"]);
+  assert.deepEqual(new Set(details), new Set(["carries an attestation that was not asked for"]));
+});
+
 test("a registration's answer serves once, and only for the person it was asked for", async () => {
   const desk = new Desk();
   const [person, otto] = [

@@ -99,7 +99,7 @@ export class Passkeys {
     await this.#means.events.record(isRefused ? "passkey-refused" : "passkey-registered", {
       person: person.id,
       ...(isRefused
-        ? { because: passkey.cause }
+        ? { because: passkey.cause, detail: passkey.detail ?? "" }
         : { passkey: passkey.id, synced: passkey.isSynced }),
     });
     if (isRefused) return passkey;

@@ -24,9 +24,10 @@ test("a key does what its scope names, and nothing else", async () => {
   const { desk, text } = await made();
   const present = await desk.apiKeys.check(text, SOURCE);
   assert.ok(present.kind === "key");
-  assert.equal(desk.apiKeys.authorize(present, "plant.read"), undefined);
-  assert.equal(desk.apiKeys.authorize(present, "asset.change")?.cause, "not-permitted");
-  assert.equal(desk.apiKeys.authorize(present, "policy.apply")?.cause, "not-permitted");
+  assert.equal(await desk.apiKeys.authorize(present, "plant.read"), undefined);
+  assert.equal((await desk.apiKeys.authorize(present, "asset.change"))?.cause, "not-permitted");
+  assert.equal((await desk.apiKeys.authorize(present, "policy.apply"))?.cause, "not-permitted");
+  assert.equal(desk.events.of("permission-refused").length, 2);
 });
 
 test("a key loses what its owner loses, at once", async () => {
@@ -34,8 +35,8 @@ test("a key loses what its owner loses, at once", async () => {
   await desk.store.people.replace(person, { ...person, revision: 2, roles: ["viewer"] });
   const present = await desk.apiKeys.check(text, SOURCE);
   assert.ok(present.kind === "key");
-  assert.equal(desk.apiKeys.authorize(present, "plant.read"), undefined);
-  assert.equal(desk.apiKeys.authorize(present, "evidence.read")?.cause, "not-permitted");
+  assert.equal(await desk.apiKeys.authorize(present, "plant.read"), undefined);
+  assert.equal((await desk.apiKeys.authorize(present, "evidence.read"))?.cause, "not-permitted");
 });
 
 test("nothing that opens, approves, is dangerous or manages can be in a key's scope", () => {

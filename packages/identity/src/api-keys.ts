@@ -107,12 +107,19 @@ export class ApiKeys {
   }
 
   /** Default deny. */
-  authorize({ key, person }: KeyPresent, permission: Permission): Refusal | undefined {
+  async authorize(
+    { key, person }: KeyPresent,
+    permission: Permission,
+  ): Promise<Refusal | undefined> {
     const isAllowed =
       key.scope.includes(permission) &&
       termsOf(permission).byKey === true &&
       allows(person.roles, permission);
-    return isAllowed ? undefined : refuse("not-permitted");
+    if (isAllowed) return undefined;
+    const refusal = refuse("not-permitted");
+    const fields = { person: person.id, key: key.id, permission, because: refusal.cause };
+    await this.#means.events.record("permission-refused", fields);
+    return refusal;
   }
 
   /** A closing act: done first, recorded after. False when there is no such key. */

@@ -14,8 +14,10 @@ export interface Person extends Stored {
   readonly displayName: string;
   readonly roles: readonly Role[];
   readonly state: "active" | "disabled";
-  /** `local`, or the id of the OIDC provider that vouches for them. */
+  /** `local`, `break-glass`, or the id of the OIDC provider that vouches for them. */
   readonly origin: string;
+  /** Id of the OIDC subject whose name it is. */
+  readonly subject?: string;
   readonly createdAtMs: number;
 }
 

@@ -19,7 +19,7 @@ test("what ended by itself is removed, and what is alive stays", async () => {
   const ended = [signIns, links, attempts, used].map((records) => records.kept.size);
   assert.ok(
     ended.every((size) => size > 0),
-    `${ended}`,
+    ended.join(" "),
   );
   assert.equal(
     await removeEnded(desk.store, desk.clock),

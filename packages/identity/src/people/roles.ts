@@ -24,7 +24,11 @@ export const PERMISSIONS = {
     roles: ["viewer", "operator", "approver", "engineer", "auditor", "admin"],
     byKey: true,
   },
-  "own.factors": { roles: ["viewer", "operator", "approver", "engineer", "auditor", "admin"] },
+  // A stolen sign-in must not become a passkey of the thief's.
+  "own.factors": {
+    roles: ["viewer", "operator", "approver", "engineer", "auditor", "admin"],
+    isDangerous: true,
+  },
   "finding.handle": { roles: ["operator", "engineer"], byKey: true },
   "telemetry.read": { roles: ["viewer", "operator", "engineer"], byKey: true },
   // Closing acts: whoever works at the plant may stop traffic at once.

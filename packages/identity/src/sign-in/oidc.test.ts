@@ -336,6 +336,15 @@ test("a name that the provider gives to a successor opens nothing of the first h
   });
 });
 
+test("a process that ended in the middle of a first sign-in locks nobody out", async () => {
+  const made = make();
+  await signIn(made);
+  made.desk.store.oidcSubjects.kept.clear();
+  assert.equal(((await signIn(made)) as { kind: string }).kind, "signed-in");
+  assert.equal(made.desk.store.people.kept.size, 1);
+  assert.equal(made.desk.store.oidcSubjects.kept.size, 1);
+});
+
 test("who is disabled here stays out, whatever the provider says", async () => {
   const made = make();
   await signIn(made);

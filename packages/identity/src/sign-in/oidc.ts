@@ -260,16 +260,19 @@ export class Oidc {
     const { name, displayName, roles } = known;
     const subject = await store.oidcSubjects.get(id);
     if (subject === undefined) {
-      if ((await store.people.get(name)) !== undefined) return "oidc-name-taken";
-      const person = newPerson({ name, displayName, roles }, provider.id, clock.nowMs());
-      await events.record("person-added", { person: name, roles, by: provider.id });
-      const isNew = await store.people.add(person);
-      if (!isNew || !(await store.oidcSubjects.add({ id, revision: 1, person: name }))) {
-        return "oidc-name-taken";
+      const holder = await store.people.get(name);
+      if (holder !== undefined && holder.subject !== id) return "oidc-name-taken";
+      const wanted = newPerson({ name, displayName, roles }, provider.id, clock.nowMs());
+      const person: Person = { ...wanted, subject: id };
+      if (holder === undefined) {
+        await events.record("person-added", { person: name, roles, by: provider.id });
+        if (!(await store.people.add(person))) return "oidc-name-taken";
       }
-      return person;
+      // The person first: should the process end in between, they carry their subject themselves.
+      await store.oidcSubjects.add({ id, revision: 1, person: name });
+      if (holder === undefined) return person;
     }
-    const kept = await store.people.get(subject.person);
+    const kept = await store.people.get(subject?.person ?? name);
     if (kept?.state !== "active") return "oidc-person-disabled";
     const isSame = kept.displayName === displayName && kept.roles.join() === roles.join();
     if (isSame) return kept;

@@ -177,6 +177,21 @@ test("a recovery code gets in, but not to what is dangerous", async () => {
   );
   assert.equal((await desk.signIns.authorize(ines, "policy.propose")).kind, "present");
   assert.equal(causeOf(await desk.signIns.authorize(ines, "policy.apply")), "step-up-needed");
+  assert.equal(
+    (await desk.signIns.authorize(ines, "own.factors")).kind,
+    "present",
+    "to enroll another",
+  );
+  desk.clock.advance(STEP_UP_MS);
+  assert.equal(causeOf(await desk.signIns.authorize(ines, "own.factors")), "step-up-needed");
+});
+
+test("a sign-in left open gives a thief no passkey of their own", async () => {
+  const desk = new Desk();
+  const ines = await desk.somebody("ines", "viewer");
+  assert.equal((await desk.signIns.authorize(ines, "own.factors")).kind, "present");
+  desk.clock.advance(STEP_UP_MS);
+  assert.equal(causeOf(await desk.signIns.authorize(ines, "own.factors")), "step-up-needed");
 });
 
 test("a link lets its holder enroll factors for a quarter of an hour, and nothing else", async () => {

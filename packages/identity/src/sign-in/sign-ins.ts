@@ -103,10 +103,7 @@ export class SignIns {
     // A link only lets a person enroll the factors to sign in with.
     const isLink = signIn.factors.includes("link");
     const isAllowed = isLink ? permission === "own.factors" : allows(person.roles, permission);
-    const ageMs = nowMs - signIn.provedAtMs;
-    // Break-glass has no second factor to show again; its whole sign-in is short and alarmed.
-    const isFresh =
-      signIn.factors.includes("break-glass") || (ageMs < STEP_UP_MS && ageMs > -CLOCK_BACK_MS);
+    const isFresh = hasFreshFactor(signIn, permission, nowMs);
     if (isAllowed && (isFresh || termsOf(permission).isDangerous !== true)) return present;
     const refusal = refuse(isAllowed ? "step-up-needed" : "not-permitted");
     await this.#means.events.record("permission-refused", {
@@ -161,6 +158,16 @@ export class SignIns {
       await signIns.take(old.id);
     }
   }
+}
+
+function hasFreshFactor(signIn: SignIn, permission: Permission, nowMs: number): boolean {
+  const { factors, provedAtMs, createdAtMs } = signIn;
+  // Neither has a second factor to show again; both sign-ins are short, and break-glass is alarmed.
+  if (factors.includes("link") || factors.includes("break-glass")) return true;
+  // Who came in by a recovery code lost their factor, and enrolls another at once.
+  const isRecovered = factors.includes("recovery-code") && permission === "own.factors";
+  const ageMs = nowMs - (isRecovered ? Math.max(provedAtMs, createdAtMs) : provedAtMs);
+  return ageMs < STEP_UP_MS && ageMs > -CLOCK_BACK_MS;
 }
 
 function endOf(

@@ -52,3 +52,17 @@ test("the reference's table of roles is the one that decides", () => {
   }
   assert.equal(lines.filter((text) => /^\| `[a-z-]+\.[a-z-]+` \|/.test(text)).length, names.length);
 });
+
+test("every refusal is provoked by a test", () => {
+  const here = new URL("./", import.meta.url);
+  const files = fs
+    .readdirSync(here, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".test.ts") && !file.startsWith("refusals."));
+  const tests = files.map((file) => fs.readFileSync(new URL(file, here), "utf8")).join("\n");
+  const codes = [...CAUSES, ...Object.keys(WHY)];
+  assert.ok(codes.length > 90 && files.length > 15);
+  assert.deepEqual(
+    codes.filter((code) => !tests.includes(`"${code}"`)),
+    [],
+  );
+});

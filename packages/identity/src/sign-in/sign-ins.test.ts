@@ -72,8 +72,11 @@ test("no other text is a token", async () => {
     `${token}A`,
     token.replace(/^./, "!"),
   ];
-  for (const value of bad)
-    assert.equal(causeOf(await desk.signIns.check(value)), "sign-in-unknown");
+  for (const value of bad) {
+    const refusal = await desk.signIns.check(value);
+    assert.equal(causeOf(refusal), "sign-in-unknown");
+    assert.ok(refusal.kind === "refused" && refusal.code === "sign-in-ended");
+  }
 });
 
 test("ending all of a person's sign-ins counts at their next request", async () => {

@@ -50,7 +50,10 @@ export function refuseBody(request: Request): void {
 
 function checkType({ headers }: Request): void {
   const type = headers.get("content-type");
-  const isEmpty = !headers.has("transfer-encoding") && Number(headers.get("content-length")) === 0;
+  const length = headers.get("content-length");
+  // Over HTTP a body has a length or comes in chunks (RFC 9112 §6.3); one without either is not there.
+  const isNone = length === null && type === null && !headers.has("transfer-encoding");
+  const isEmpty = length === "0" || isNone;
   if (isEmpty) throw missing();
   if (type === null || !JSON_TYPE.test(type)) {
     throw new HttpError("media-type-refused", "the body must be application/json");

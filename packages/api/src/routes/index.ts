@@ -1,6 +1,5 @@
 /** Every route there is. */
-import type { z } from "zod";
-import type { AnyRoute, Method, Params } from "../http/route.ts";
+import type { AnyRoute, Params, Route } from "../http/route.ts";
 import { grantRoutes, zoneRoutes } from "./grants.ts";
 import { approverRoutes, keyRoutes, peopleRoutes } from "./people.ts";
 import { changeRoutes, policyRoutes } from "./policy.ts";
@@ -27,15 +26,18 @@ export const ROUTES: readonly AnyRoute[] = routes;
 
 type Listed = (typeof routes)[number];
 
-type Shape<Schema> = Schema extends z.ZodType ? z.output<Schema> : undefined;
+type Entry<Item> =
+  Item extends Route<infer M, infer Path, infer Query, infer Body, infer Answer>
+    ? {
+        readonly method: M;
+        readonly params: Params<Path>;
+        readonly query: Query;
+        readonly body: Body;
+        readonly answer: Answer;
+      }
+    : never;
 
 /** What a client sends and gets, by `METHOD /path`. */
 export type Api = {
-  readonly [Item in Listed as `${Item["method"]} ${Item["path"]}`]: {
-    readonly method: Method & Item["method"];
-    readonly params: Params<Item["path"]>;
-    readonly query: Shape<Item["query"]>;
-    readonly body: Shape<Item["body"]>;
-    readonly answer: Shape<Item["answer"]>;
-  };
+  readonly [Item in Listed as `${Item["method"]} ${Item["path"]}`]: Entry<Item>;
 };

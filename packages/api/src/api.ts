@@ -88,7 +88,10 @@ class Application implements Server {
   refused(code: string): Response {
     this.metrics.count("sallyport_http_malformed_total", HELP.malformed, { code });
     const requestId = this.#options.newRequestId();
-    return this.#problem(new HttpError(code, "the request is malformed or too slow"), requestId);
+    // What comes after it on the connection could be read as part of it, so there is no after.
+    const headers = { connection: "close" };
+    const error = new HttpError(code, "the request is malformed or too slow", { headers });
+    return this.#problem(error, requestId);
   }
 
   /** All methods of a path, so that a wrong one is told which are right. */

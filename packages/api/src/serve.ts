@@ -130,7 +130,6 @@ function bind(
       (request) => (fault === undefined ? api.fetch(request, connection) : api.refused(fault)),
       options,
     );
-    if (fault !== undefined) outgoing.setHeader("connection", "close");
     void listener(incoming, outgoing);
   });
   // `Expect: 100-continue` goes on only where a body would be read; anything else is not understood.
@@ -175,7 +174,7 @@ async function send(response: Response, socket: Duplex | null): Promise<void> {
   const text = await response.text();
   const lines = [`HTTP/1.1 ${response.status} ${titleOf(response.status)}`];
   response.headers.forEach((value, name) => lines.push(`${name}: ${value}`));
-  lines.push(`content-length: ${Buffer.byteLength(text)}`, "connection: close", "", text);
+  lines.push(`content-length: ${Buffer.byteLength(text)}`, "", text);
   socket.end(lines.join("\r\n"), () => socket.destroy());
 }
 

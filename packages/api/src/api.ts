@@ -6,8 +6,10 @@ import { SECURITY_HEADERS } from "./http/guard.ts";
 import { Metrics } from "./http/metrics.ts";
 import { HttpError, PROBLEM_TYPE, problemOf } from "./http/problem.ts";
 import type { AnyRoute } from "./http/route.ts";
-import { BOUNDS, type Bounds, type Connection, prepare, Runner, type Who } from "./http/run.ts";
-import { openApiDocument } from "./openapi/document.ts";
+import { BOUNDS, type Bounds } from "./http/bounds.ts";
+import { prepare } from "./http/prepared.ts";
+import { type Connection, Runner, type Who } from "./http/run.ts";
+import { openApiText } from "./openapi/document.ts";
 import { ROUTES } from "./routes/index.ts";
 import type { Services } from "./services/index.ts";
 
@@ -58,14 +60,13 @@ class Application implements Server {
   constructor(services: Services, options: ApiOptions) {
     this.#options = options;
     this.metrics = options.metrics ?? new Metrics();
-    let document: string | undefined;
     this.#runner = new Runner({
       services,
       authorities: options.authorities,
       now: options.now,
       metrics: this.metrics,
       bounds: { ...BOUNDS, ...options.bounds },
-      document: () => (document ??= JSON.stringify(openApiDocument())),
+      document: openApiText,
     });
     this.metrics.gauge("sallyport_http_requests_now", HELP.now, () => this.#now);
     this.metrics.gauge("sallyport_http_streams_now", HELP.streams, () => this.#runner.places.all);

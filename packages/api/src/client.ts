@@ -18,7 +18,7 @@ export interface ClientOptions {
 /** Members that hold nothing may be left out. */
 type Part<Name extends string, Value> = [Value] extends [undefined]
   ? { readonly [Key in Name]?: undefined }
-  : Record<never, never> extends Value
+  : Partial<Value> extends Value
     ? { readonly [Key in Name]?: Value }
     : { readonly [Key in Name]: Value };
 
@@ -39,13 +39,13 @@ export interface Answer<Value> {
 export interface Client {
   call<Name extends keyof Api>(
     name: Name,
-    ...input: Record<never, never> extends Input<Name> ? [Input<Name>?] : [Input<Name>]
+    ...input: Partial<Input<Name>> extends Input<Name> ? [Input<Name>?] : [Input<Name>]
   ): Promise<Answer<Api[Name]["answer"]>>;
 }
 
 interface AnyInput {
   readonly params?: Readonly<Record<string, string>> | undefined;
-  readonly query?: Readonly<Record<string, unknown>> | undefined;
+  readonly query?: Readonly<Record<string, string | number | boolean | undefined>> | undefined;
   readonly body?: unknown;
   readonly ifMatch?: string;
   readonly idempotencyKey?: string;
@@ -55,7 +55,7 @@ interface AnyInput {
 export function createClient(options: ClientOptions): Client {
   return {
     async call(name, ...[input = {}]) {
-      const answer = await send(options, name, input as AnyInput);
+      const answer = await send(options, name, input);
       const text = await answer.text();
       const etag = /^"(.*)"$/.exec(answer.headers.get("etag") ?? "")?.[1];
       const value: unknown = text === "" ? undefined : readJson(text, answer);

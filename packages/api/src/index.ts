@@ -9,7 +9,8 @@ export { EventHub } from "./events/hub.ts";
 export { type AccessEntry, accessLine, type AccessLog } from "./http/log.ts";
 export { Metrics } from "./http/metrics.ts";
 export type { Problem } from "./http/problem.ts";
-export type { Bounds, Connection } from "./http/run.ts";
+export type { Bounds } from "./http/bounds.ts";
+export type { Connection } from "./http/run.ts";
 export { openApiDocument } from "./openapi/document.ts";
 export type { Api } from "./routes/index.ts";
 export {

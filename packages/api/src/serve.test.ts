@@ -57,7 +57,7 @@ async function raw(port: number, bytes: string | Buffer): Promise<string> {
 async function rest(socket: net.Socket): Promise<string> {
   let text = "";
   socket.setEncoding("latin1");
-  socket.on("data", (part) => (text += part));
+  socket.on("data", (part: string) => (text += part));
   // A server that closes while the client still sends is a reset, with the answer before it.
   socket.on("error", () => undefined);
   if (!socket.closed) await new Promise((resolve) => socket.once("close", resolve));

@@ -1,6 +1,7 @@
 /** Live events: what is told to whom, what a slow client costs, how a stream ends. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
 import https from "node:https";
 import tls from "node:tls";
 import { test, type TestContext } from "node:test";
@@ -194,7 +195,7 @@ test("over TLS: a client that goes away leaves nothing behind", async (t) => {
     rejectUnauthorized: false,
     headers,
   });
-  const [response] = (await once(asked, "response")) as [import("node:http").IncomingMessage];
+  const [response] = (await once(asked, "response")) as [IncomingMessage];
   response.resume();
   assert.equal(plant.hub.listeners, 1);
   asked.on("error", () => undefined);

@@ -1,39 +1,21 @@
 /** One request from head to answer. The order of the steps is the order of the refusals that a caller sees. */
 import { createHash } from "node:crypto";
-import type { z } from "zod";
-import { EVENT_PERMISSIONS, eventStream, isEventType, StreamPlaces } from "../events/sse.ts";
+import { openStream } from "../events/open.ts";
+import { StreamPlaces } from "../events/sse.ts";
 import type { Caller, Presented, Principal } from "../services/caller.ts";
 import type { Services } from "../services/index.ts";
-import type { Permission } from "../services/permissions.ts";
+import { answerOf, ifMatchOf } from "./answer.ts";
 import { BodyRoom, refuseBody } from "./body.ts";
-import { readCursor, writeCursor } from "./cursor.ts";
-import { check, type Fields, fieldsOf, readParams, readQuery } from "./fields.ts";
-import { clearCookie, presentedBy, Names, setCookie } from "./guard.ts";
+import { type Bounds, inTime, rateLimited } from "./bounds.ts";
+import { check, readParams, readQuery } from "./fields.ts";
+import { clearCookie, Names, presentedBy, setCookie } from "./guard.ts";
 import { IdempotencyKeys } from "./idempotency.ts";
 import * as limits from "./limits.ts";
 import { type Metrics, METRICS_TYPE } from "./metrics.ts";
+import { pageOf, type Prepared } from "./prepared.ts";
 import { HttpError } from "./problem.ts";
-import { RateLimiter, type Rate, sourceOf } from "./rate.ts";
+import { RateLimiter, sourceOf } from "./rate.ts";
 import type { AnyRoute } from "./route.ts";
-
-/** Bounds that an installation, a test or a benchmark may set otherwise. */
-export interface Bounds {
-  readonly principal: Rate;
-  readonly source: Rate;
-  readonly signIn: Rate;
-  readonly answerMsMax: number;
-  readonly beatMs: number;
-  readonly streamMsMax: number;
-}
-
-export const BOUNDS: Bounds = {
-  principal: { burst: limits.PRINCIPAL_BURST, perSecond: limits.PRINCIPAL_PER_SECOND },
-  source: { burst: limits.SOURCE_BURST, perSecond: limits.SOURCE_PER_SECOND },
-  signIn: { burst: limits.SIGN_IN_BURST, perSecond: limits.SIGN_IN_PER_SECOND },
-  answerMsMax: limits.ANSWER_MS_MAX,
-  beatMs: limits.STREAM_BEAT_MS,
-  streamMsMax: limits.STREAM_MS_MAX,
-};
 
 /** How a request came in; the listener knows, the request does not say. */
 export interface Connection {
@@ -51,20 +33,6 @@ export interface RunnerOptions {
   readonly document: () => string;
 }
 
-/** A route with all that can be worked out once. */
-export interface Prepared {
-  readonly route: AnyRoute;
-  readonly key: string;
-  readonly fields: Fields;
-  readonly isPaged: boolean;
-}
-
-export function prepare(route: AnyRoute): Prepared {
-  const fields = fieldsOf(route.query);
-  const key = `${route.method} ${route.path}`;
-  return { route, key, fields, isPaged: fields.queryTypes.has("cursor") };
-}
-
 export interface Incoming {
   readonly request: Request;
   readonly params: Readonly<Record<string, string>>;
@@ -72,17 +40,10 @@ export interface Incoming {
   readonly requestId: string;
 }
 
-export interface Answered {
-  readonly response: Response;
-  readonly principal: Principal | undefined;
-}
-
 /** Who asked, filled in as soon as it is known, so that a refusal is logged with the name too. */
 export interface Who {
   principal: Principal | undefined;
 }
-
-type Page = { readonly limit: number; readonly after?: string };
 
 export class Runner {
   readonly places: StreamPlaces = new StreamPlaces();
@@ -225,10 +186,10 @@ export class Runner {
     };
     const repeat = route.idempotent === true ? request.headers.get("idempotency-key") : null;
     if (repeat === null || body === undefined) {
-      return this.#answer(prepared, request, await run(), cookies);
+      return answerOf(prepared, request, await run(), cookies);
     }
     return this.#once(caller, `${key} ${JSON.stringify(params)}`, repeat, body.bytes, async () =>
-      this.#answer(prepared, request, await run(), cookies),
+      answerOf(prepared, request, await run(), cookies),
     );
   }
 
@@ -250,9 +211,16 @@ export class Runner {
     query: Readonly<Record<string, unknown>>,
     controller: AbortController,
   ): Promise<Response | undefined> {
+    const { services, bounds } = this.#options;
     switch (route.produces) {
       case "events":
-        return this.#events(request, caller, query, controller);
+        return openStream(
+          { services, bounds, places: this.places },
+          request,
+          caller,
+          query,
+          controller,
+        );
       case "metrics":
         return new Response(this.#options.metrics.text(), {
           headers: { "content-type": METRICS_TYPE },
@@ -264,51 +232,6 @@ export class Runner {
       default:
         return undefined;
     }
-  }
-
-  #events(
-    request: Request,
-    caller: Caller,
-    query: Readonly<Record<string, unknown>>,
-    controller: AbortController,
-  ): Response {
-    const { services, bounds } = this.#options;
-    const { principal } = caller;
-    if (principal === undefined) throw new HttpError("sign-in-needed", "sign in first");
-    const may = (permission: Permission): boolean =>
-      services.permissions.may(principal, permission);
-    const asked = typeof query["types"] === "string" ? query["types"].split(",") : undefined;
-    const unknown = asked?.find((type) => !isEventType(type));
-    if (unknown !== undefined) {
-      const message = "names a type of event that there is not";
-      throw new HttpError("wrong-fields", `types ${message}`, {
-        errors: [{ field: "types", message }],
-      });
-    }
-    const types = new Set(
-      Object.entries(EVENT_PERMISSIONS)
-        .filter(([type, permission]) => asked?.includes(type) !== false && may(permission))
-        .map(([type]) => type),
-    );
-    const last = request.headers.get("last-event-id");
-    const lastId = last !== null && /^\d{1,15}$/.test(last) ? { lastId: Number(last) } : {};
-    const giveBack = this.places.take(principal.personId);
-    const subscription = services.events.subscribe(caller, { ...lastId, types });
-    const presented = presentedBy(request.headers);
-    const stream = eventStream(subscription, {
-      beatMs: bounds.beatMs,
-      streamMsMax: bounds.streamMsMax,
-      isStillAllowed: async () => {
-        if (presented === undefined) return false;
-        const now = await services.signIns.authenticate(presented, caller);
-        return now !== undefined && services.permissions.may(now, "status.read");
-      },
-      onEnd: () => {
-        giveBack();
-        controller.abort();
-      },
-    });
-    return new Response(stream, { headers: { "content-type": "text/event-stream" } });
   }
 
   async #once(
@@ -334,128 +257,4 @@ export class Runner {
       this.#keys.end(owner, route, key, answer);
     }
   }
-
-  #answer(
-    { route, key, isPaged }: Prepared,
-    request: Request,
-    { value, status }: { readonly value: unknown; readonly status: number },
-    cookies: readonly string[],
-  ): Response {
-    const headers = new Headers();
-    for (const cookie of cookies) headers.append("set-cookie", cookie);
-    if (status === 204) return new Response(null, { status, headers });
-    if (route.produces === "gzip") return download(value);
-    const shaped = shape(route.answer, isPaged ? withCursor(key, value) : value);
-    headers.set("content-type", "application/json");
-    const tag = tagOf(route, shaped);
-    if (tag !== undefined) {
-      headers.set("etag", tag);
-      if (request.method !== "PUT" && isMatched(request.headers.get("if-none-match"), tag)) {
-        return new Response(null, { status: 304, headers });
-      }
-    }
-    return new Response(JSON.stringify(shaped), { status, headers });
-  }
-}
-
-/** Cuts off whatever the shape does not name, so that no service can tell more than is documented. */
-function shape(answer: z.ZodType, value: unknown): unknown {
-  const { success, data, error } = answer.safeParse(value);
-  if (success) return data;
-  throw new TypeError("a service answered what the OpenAPI document does not say", {
-    cause: error,
-  });
-}
-
-function withCursor(key: string, value: unknown): unknown {
-  if (typeof value !== "object" || value === null || !("next" in value)) return value;
-  const { next, ...rest } = value;
-  return typeof next === "string" ? { ...rest, next: writeCursor(key, next) } : rest;
-}
-
-function pageOf({ key, isPaged }: Prepared, query: Readonly<Record<string, unknown>>): Page {
-  const limit = typeof query["limit"] === "number" ? query["limit"] : limits.PAGE_DEFAULT;
-  const cursor = query["cursor"];
-  if (!isPaged || typeof cursor !== "string") return { limit };
-  return { limit, after: readCursor(key, cursor) };
-}
-
-function tagOf(route: AnyRoute, value: unknown): string | undefined {
-  // The route's own answer, as its shape has just made it.
-  return route.etag === undefined ? undefined : `"${route.etag(value as never)}"`;
-}
-
-/** RFC 9110 §13.1.2: weak comparison. */
-function isMatched(header: string | null, tag: string): boolean {
-  if (header === null) return false;
-  return header.split(",").some((item) => {
-    const one = item.trim();
-    return one === "*" || one.replace(/^W\//, "") === tag;
-  });
-}
-
-/** RFC 9110 §13.1.1: strong comparison, so a weak tag or a list names nothing that could be replaced. */
-function ifMatchOf(route: AnyRoute, headers: Headers): string {
-  if (route.method !== "PUT" || route.etag === undefined) return "";
-  const header = headers.get("if-match");
-  if (header === null) {
-    throw new HttpError("condition-needed", "If-Match is missing", {
-      hint: "read it first, and send its ETag as If-Match",
-    });
-  }
-  const tag = /^"([\x21\x23-\x7e]{1,128})"$/.exec(header)?.[1];
-  if (tag !== undefined) return tag;
-  const message = "must be one strong entity tag";
-  throw new HttpError("wrong-fields", `If-Match ${message}`, {
-    errors: [{ field: "If-Match", message }],
-  });
-}
-
-function rateLimited(waitSeconds: number): HttpError {
-  return new HttpError("rate-limited", `too many requests; again in ${waitSeconds} s`, {
-    headers: { "retry-after": String(waitSeconds) },
-  });
-}
-
-async function inTime<Value>(
-  promise: Promise<Value>,
-  ms: number,
-  controller: AbortController,
-): Promise<Value> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      controller.abort();
-      reject(
-        new HttpError("too-busy", `no answer within ${ms / 1000} s; what was asked may be done`),
-      );
-    }, ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Only `readExport` answers so, with pieces of bytes. */
-function download(value: unknown): Response {
-  const pieces = value as AsyncIterable<Uint8Array>;
-  const iterator = pieces[Symbol.asyncIterator]();
-  const stream = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const next = await iterator.next();
-      if (next.done === true) controller.close();
-      else controller.enqueue(next.value);
-    },
-    async cancel() {
-      await iterator.return?.();
-    },
-  });
-  return new Response(stream, {
-    headers: {
-      "content-type": "application/gzip",
-      "content-disposition": 'attachment; filename="sallyport-ledger.tar.gz"',
-    },
-  });
 }

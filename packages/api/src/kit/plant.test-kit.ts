@@ -2,7 +2,8 @@
 import { createApi, type Server } from "../api.ts";
 import { EventHub } from "../events/hub.ts";
 import type { AccessEntry } from "../http/log.ts";
-import type { Bounds, Connection } from "../http/run.ts";
+import type { Bounds } from "../http/bounds.ts";
+import type { Connection } from "../http/run.ts";
 import type { Services } from "../services/index.ts";
 import { Clock } from "./clock.test-kit.ts";
 import { MemoryPeople } from "./people.test-kit.ts";
@@ -101,7 +102,7 @@ export async function problemIn(response: Response): Promise<{
   readonly requestId: string;
   readonly errors?: readonly { readonly field: string; readonly message: string }[];
 }> {
-  const type = response.headers.get("content-type");
+  const type = response.headers.get("content-type") ?? "";
   if (type !== "application/problem+json") throw new Error(`not a problem: ${type}`);
   // Its members are asserted by whoever asks.
   return (await response.json()) as Awaited<ReturnType<typeof problemIn>>;

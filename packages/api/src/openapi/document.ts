@@ -72,6 +72,14 @@ export function openApiDocument(routes: readonly AnyRoute[] = ROUTES): OpenApi {
   } as OpenApi;
 }
 
+let text: string | undefined;
+
+/** Made when it is first asked for, once for the process. */
+export function openApiText(): string {
+  text ??= JSON.stringify(openApiDocument());
+  return text;
+}
+
 function operationOf(route: AnyRoute, schemas: Record<string, Schema>): Schema {
   const isPublic = route.access === "anyone" || route.access === "sign-in";
   const asked = isPublic

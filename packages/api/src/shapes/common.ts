@@ -3,6 +3,7 @@
  * members in a later release, and a client must ignore those that it does not know.
  */
 import { z } from "zod";
+import { PAGE_MAX } from "../http/limits.ts";
 
 /** Names and ids: what a path may hold, so neither a slash nor a control character. */
 export const id = z
@@ -47,7 +48,7 @@ export const empty = z.strictObject({});
 export const withReason = z.strictObject({ reason }).meta({ id: "Reason" });
 
 export const pageQuery = {
-  limit: z.int().min(1).max(200).exactOptional(),
+  limit: z.int().min(1).max(PAGE_MAX).exactOptional(),
   cursor: z.string().max(512).exactOptional(),
 };
 

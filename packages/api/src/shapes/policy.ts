@@ -15,7 +15,6 @@ export type PolicyFile = z.infer<typeof policyFile>;
 export const policyFiles = z
   .strictObject({ files: z.array(policyFile).min(1).max(64) })
   .meta({ id: "PolicyFiles" });
-export type PolicyFiles = z.infer<typeof policyFiles>;
 
 /** `sha256` is that of the files and is the ETag. */
 export const draft = z

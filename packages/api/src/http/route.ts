@@ -69,16 +69,13 @@ export interface Route<
   readonly path: Path;
 }
 
-/** Of a route without a query: nothing in it can be named. */
-export type NoQuery = Readonly<Record<string, never>>;
-
 /**
  * A handler answers what its service answers; what the shape does not name is cut off before it is sent.
  * The service's pages have a place where the shape has a cursor, so the answer's type is checked by the
  * shape at run time and by tests, not here.
  */
 function define<M extends Method>(method: M) {
-  return <Path extends string, Answer, Query = NoQuery, Body = undefined>(
+  return <Path extends string, Answer, Query = undefined, Body = undefined>(
     path: Path,
     spec: Spec<Path, Query, Body, Answer>,
   ): Route<M, Path, Query, Body, Answer> => ({ method, path, ...spec });

@@ -81,7 +81,7 @@ export class Runner {
     if (route.localOnly === true && connection.transport !== "local") {
       throw new HttpError("no-such-route", "answered on the local socket only");
     }
-    const presented = presentedBy(request.headers);
+    const presented = route.access === "anyone" ? undefined : presentedBy(request.headers);
     this.#names.checkSite(request, presented?.by === "cookie");
     const controller = new AbortController();
     const caller = await this.#callerOf(prepared, incoming, presented, controller.signal);

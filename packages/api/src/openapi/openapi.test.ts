@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
+import { Validator } from "@seriousme/openapi-schema-validator";
 import { breaks } from "./compare.test-kit.ts";
 import { type OpenApi, openApiDocument } from "./document.ts";
 import { Plant } from "../kit/plant.test-kit.ts";
@@ -165,4 +166,13 @@ test("names every operation once, and says which need a sign-in", () => {
     "getOpenapiJson",
     "getReadyz",
   ]);
+});
+
+test("openapi.json is valid OpenAPI 3.1", async () => {
+  const validator = new Validator();
+  const { valid, errors } = await validator.validate(read("openapi.json"));
+  assert.equal(valid, true, JSON.stringify(errors));
+  assert.equal(validator.version, "3.1");
+  const broken = { ...read("openapi.json"), info: { title: 7 } };
+  assert.equal((await new Validator().validate(broken)).valid, false);
 });

@@ -45,8 +45,13 @@ const HELP = {
   malformed: "Requests that node:http refused, by code.",
 };
 
-export function createApi(services: Services, options: ApiOptions): Server {
-  return new Application(services, options);
+/** Other `routes` are for benchmarks; the product serves those of the document. */
+export function createApi(
+  services: Services,
+  options: ApiOptions,
+  routes: readonly AnyRoute[] = ROUTES,
+): Server {
+  return new Application(services, options, routes);
 }
 
 class Application implements Server {
@@ -57,7 +62,7 @@ class Application implements Server {
   readonly #byPath = new Map<string, AnyRoute[]>();
   #now = 0;
 
-  constructor(services: Services, options: ApiOptions) {
+  constructor(services: Services, options: ApiOptions, all: readonly AnyRoute[]) {
     this.#options = options;
     this.metrics = options.metrics ?? new Metrics();
     this.#runner = new Runner({
@@ -70,7 +75,7 @@ class Application implements Server {
     });
     this.metrics.gauge("sallyport_http_requests_now", HELP.now, () => this.#now);
     this.metrics.gauge("sallyport_http_streams_now", HELP.streams, () => this.#runner.places.all);
-    for (const route of ROUTES) {
+    for (const route of all) {
       this.#byPath.set(route.path, [...(this.#byPath.get(route.path) ?? []), route]);
     }
     for (const [path, routes] of this.#byPath) this.#add(path, routes);

@@ -12,7 +12,8 @@ export type { Problem } from "./http/problem.ts";
 export type { Bounds } from "./http/bounds.ts";
 export type { Connection } from "./http/run.ts";
 export { openApiDocument } from "./openapi/document.ts";
-export type { Api } from "./routes/index.ts";
+export type { AnyRoute } from "./http/route.ts";
+export { type Api, ROUTES } from "./routes/index.ts";
 export {
   type Certificate,
   type ListenerBounds,

@@ -87,7 +87,7 @@ const services = {
         person: "anna",
         name: "Anna",
         roles: ["engineer"],
-        permissions: ["status.read", "policy.read", "flow.read"],
+        permissions: ["plant.read", "policy.read", "plant.read"],
         kind: "key",
         startedAt: AT,
         lastUsedAt: AT,
@@ -190,7 +190,7 @@ const constant: AnyRoute = {
   method: "GET",
   path: "/v1/constant",
   summary: "1 KiB that is always the same",
-  access: "status.read",
+  access: "plant.read",
   answer: document.answer,
   run: () => Promise.resolve(CONSTANT),
 };

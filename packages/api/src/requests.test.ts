@@ -309,10 +309,10 @@ test("metrics count by route and code, never by what a stranger sends", async ()
 
 test("an API key may only what its scopes say, and never more than its owner", async () => {
   const plant = new Plant();
-  const body = { name: "scrape", scopes: ["metrics.read"], days: 30 };
+  const body = { name: "scrape", scopes: ["evidence.read"], days: 30 };
   const made = await plant.ask("/v1/keys", { token: plant.key("ida"), body });
   assert.equal(made.status, 201);
   const { secret } = (await made.json()) as { secret: string };
-  assert.equal((await plant.ask("/metrics", { token: secret })).status, 200);
+  assert.equal((await plant.ask("/v1/ledger/head", { token: secret })).status, 200);
   assert.equal((await plant.ask("/v1/status", { token: secret })).status, 403);
 });

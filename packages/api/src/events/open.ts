@@ -47,7 +47,7 @@ export function openStream(
     isStillAllowed: async () => {
       if (presented === undefined) return false;
       const now = await services.signIns.authenticate(presented, caller);
-      return now !== undefined && services.permissions.may(now, "status.read");
+      return now !== undefined && services.permissions.may(now, "plant.read");
     },
     onEnd: () => {
       giveBack();

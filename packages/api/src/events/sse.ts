@@ -10,17 +10,17 @@ import type { Permission } from "../services/permissions.ts";
 import type { Subscription } from "../services/watch.ts";
 import type { LiveEvent } from "../shapes/watch.ts";
 
-/** Beside `status.read`, which the route asks for. */
+/** Beside `plant.read`, which the route asks for. */
 export const EVENT_PERMISSIONS: Readonly<Record<LiveEvent["type"], Permission>> = {
-  status: "status.read",
+  status: "plant.read",
   change: "policy.read",
-  grant: "grant.read",
-  island: "status.read",
-  denial: "flow.read",
-  record: "record.read",
-  process: "status.read",
-  session: "people.read",
-  finding: "status.read",
+  grant: "plant.read",
+  island: "plant.read",
+  denial: "plant.read",
+  record: "evidence.read",
+  process: "plant.read",
+  session: "person.read",
+  finding: "plant.read",
 };
 
 export function isEventType(text: string): text is LiveEvent["type"] {

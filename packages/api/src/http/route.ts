@@ -1,7 +1,7 @@
 /** A route is data: the server, the OpenAPI document and the client's types are all made from it. */
 import type { z } from "zod";
 import type { Caller } from "../services/caller.ts";
-import type { Permission } from "../services/permissions.ts";
+import { type Permission, STEP_UP } from "../services/permissions.ts";
 import type { Services } from "../services/index.ts";
 import type { PageRequest } from "../shapes/common.ts";
 
@@ -39,7 +39,7 @@ export interface Spec<Path extends string, Query, Body, Answer> {
   /** One sentence without a full stop, for the OpenAPI document. */
   readonly summary: string;
   readonly access: Access;
-  /** A second factor within the last minutes. */
+  /** A second factor of the last minutes, beside the permissions that always want one. */
   readonly stepUp?: true;
   /** Answered on the local socket only; elsewhere it is not there. */
   readonly localOnly?: true;
@@ -103,4 +103,8 @@ export interface AnyRoute {
   readonly idempotent?: true;
   readonly produces?: "events" | "gzip" | "metrics" | "document";
   run(services: Services, caller: Caller, call: never): Promise<unknown>;
+}
+
+export function needsStepUp({ access, stepUp }: Pick<AnyRoute, "access" | "stepUp">): boolean {
+  return stepUp === true || STEP_UP.has(access);
 }

@@ -15,7 +15,7 @@ import { type Metrics, METRICS_TYPE } from "./metrics.ts";
 import { pageOf, type Prepared } from "./prepared.ts";
 import { HttpError } from "./problem.ts";
 import { RateLimiter, sourceOf } from "./rate.ts";
-import type { AnyRoute } from "./route.ts";
+import { type AnyRoute, needsStepUp } from "./route.ts";
 
 /** How a request came in; the listener knows, the request does not say. */
 export interface Connection {
@@ -125,7 +125,7 @@ export class Runner {
     if (access !== "signed-in" && !this.#options.services.permissions.may(principal, access)) {
       throw new HttpError("not-permitted", `${principal.personId} lacks ${access}`);
     }
-    if (route.stepUp !== true) return;
+    if (!needsStepUp(route)) return;
     const age = this.#options.now() - (principal.stepUpAtMs ?? Number.NEGATIVE_INFINITY);
     // A factor given in the future was given before the clock went back, and proves nothing.
     if (age >= 0 && age <= limits.STEP_UP_MS_MAX) return;

@@ -4,7 +4,7 @@ import { IDEMPOTENCY_MS } from "../http/limits.ts";
 import { COOKIE } from "../http/guard.ts";
 import { fieldsOf } from "../http/fields.ts";
 import { PROBLEM_TYPE } from "../http/problem.ts";
-import type { AnyRoute } from "../http/route.ts";
+import { type AnyRoute, needsStepUp } from "../http/route.ts";
 import { ROUTES } from "../routes/index.ts";
 import { id } from "../shapes/common.ts";
 
@@ -87,7 +87,7 @@ function operationOf(route: AnyRoute, schemas: Record<string, Schema>): Schema {
     : [
         `Needs ${route.access === "signed-in" ? "a sign-in" : `the permission \`${route.access}\``}.`,
       ];
-  if (route.stepUp === true) asked.push("Needs a second factor of the last 5 minutes.");
+  if (needsStepUp(route)) asked.push("Needs a second factor of the last 5 minutes.");
   if (route.localOnly === true) asked.push("Answered on the local socket only.");
   return {
     operationId: operationId(route),

@@ -8,7 +8,7 @@ const nothing = z.undefined();
 export const grantRoutes = [
   post("/v1/grant-requests", {
     summary: "Ask for access; answers the bytes to sign",
-    access: "grant.request",
+    access: "path.request",
     idempotent: true,
     body: shapes.newGrantRequest,
     answer: shapes.grantRequest,
@@ -17,7 +17,7 @@ export const grantRoutes = [
   }),
   get("/v1/grant-requests", {
     summary: "List requests for access, newest first",
-    access: "grant.read",
+    access: "plant.read",
     query: z.strictObject({
       state: shapes.grantRequestState.exactOptional(),
       person: id.exactOptional(),
@@ -28,27 +28,27 @@ export const grantRoutes = [
   }),
   get("/v1/grant-requests/{request}", {
     summary: "Show a request for access with the bytes to sign",
-    access: "grant.read",
+    access: "plant.read",
     answer: shapes.grantRequest,
     run: ({ grants }, caller, { params }) => grants.getRequest(caller, params.request),
   }),
   post("/v1/grant-requests/{request}/approvals", {
     summary: "Approve a request for access; never one's own",
-    access: "grant.approve",
+    access: "path.approve",
     body: approval,
     answer: shapes.grantRequest,
     run: ({ grants }, caller, { params, body }) => grants.approve(caller, params.request, body),
   }),
   post("/v1/grant-requests/{request}/deny", {
     summary: "Deny a request for access",
-    access: "grant.approve",
+    access: "path.approve",
     body: withReason,
     answer: shapes.grantRequest,
     run: ({ grants }, caller, { params, body }) => grants.deny(caller, params.request, body.reason),
   }),
   post("/v1/grant-requests/{request}/withdraw", {
     summary: "Withdraw the own request for access",
-    access: "grant.request",
+    access: "path.request",
     body: withReason,
     answer: shapes.grantRequest,
     run: ({ grants }, caller, { params, body }) =>
@@ -56,7 +56,7 @@ export const grantRoutes = [
   }),
   post("/v1/grants", {
     summary: "Open what was approved",
-    access: "grant.add",
+    access: "path.request",
     idempotent: true,
     body: shapes.newGrant,
     answer: shapes.grant,
@@ -65,14 +65,14 @@ export const grantRoutes = [
   }),
   get("/v1/grants", {
     summary: "List live grants",
-    access: "grant.read",
+    access: "plant.read",
     query: z.strictObject(pageQuery),
     answer: pageOf(shapes.grant),
     run: ({ grants }, caller, { page }) => grants.list(caller, page),
   }),
   post("/v1/grants/{grant}/revoke", {
     summary: "Revoke a grant; its connections end",
-    access: "grant.revoke",
+    access: "path.close",
     body: withReason,
     answer: nothing,
     status: 204,
@@ -80,7 +80,7 @@ export const grantRoutes = [
   }),
   post("/v1/grants/revoke-all", {
     summary: "Stop all remote access",
-    access: "grant.revoke",
+    access: "path.close",
     body: withReason,
     answer: shapes.revoked,
     run: async ({ grants }, caller, { body }) => ({
@@ -92,20 +92,20 @@ export const grantRoutes = [
 export const zoneRoutes = [
   get("/v1/zones", {
     summary: "List zones, and which are islands",
-    access: "status.read",
+    access: "plant.read",
     answer: z.object({ items: z.array(shapes.zone) }),
     run: async ({ zones }, caller) => ({ items: await zones.list(caller) }),
   }),
   post("/v1/zones/{zone}/island", {
     summary: "Make a zone an island: nothing in, nothing out",
-    access: "zone.island",
+    access: "path.close",
     body: withReason,
     answer: shapes.zone,
     run: ({ zones }, caller, { params, body }) => zones.island(caller, params.zone, body.reason),
   }),
   post("/v1/zones/{zone}/reconnections", {
     summary: "Ask to end an island; answers the bytes to sign",
-    access: "zone.reconnect",
+    access: "path.request",
     idempotent: true,
     body: withReason,
     answer: shapes.reconnection,
@@ -114,13 +114,13 @@ export const zoneRoutes = [
   }),
   get("/v1/reconnections/{reconnection}", {
     summary: "Show a reconnection with the bytes to sign",
-    access: "status.read",
+    access: "plant.read",
     answer: shapes.reconnection,
     run: ({ zones }, caller, { params }) => zones.reconnection(caller, params.reconnection),
   }),
   post("/v1/reconnections/{reconnection}/approvals", {
     summary: "Approve a reconnection; never one's own",
-    access: "change.approve",
+    access: "path.approve",
     body: approval,
     answer: shapes.reconnection,
     run: ({ zones }, caller, { params, body }) =>
@@ -128,7 +128,7 @@ export const zoneRoutes = [
   }),
   post("/v1/reconnections/{reconnection}/finish", {
     summary: "End the island as approved",
-    access: "zone.reconnect",
+    access: "path.request",
     stepUp: true,
     body: empty,
     answer: shapes.reconnection,

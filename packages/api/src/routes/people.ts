@@ -10,15 +10,14 @@ const nothing = z.undefined();
 export const peopleRoutes = [
   get("/v1/people", {
     summary: "List people",
-    access: "people.read",
+    access: "person.read",
     query: paged,
     answer: pageOf(shapes.person),
     run: ({ people }, caller, { page }) => people.list(caller, page),
   }),
   post("/v1/people", {
     summary: "Add a person; answers the secret of their one-time link",
-    access: "people.edit",
-    stepUp: true,
+    access: "person.manage",
     body: shapes.newPerson,
     answer: shapes.invitation,
     status: 201,
@@ -26,14 +25,13 @@ export const peopleRoutes = [
   }),
   get("/v1/people/{person}", {
     summary: "Show a person",
-    access: "people.read",
+    access: "person.read",
     answer: shapes.person,
     run: ({ people }, caller, { params }) => people.get(caller, params.person),
   }),
   post("/v1/people/{person}/invitation", {
     summary: "Make another one-time link for a person; the one before ends",
-    access: "people.edit",
-    stepUp: true,
+    access: "person.manage",
     body: empty,
     answer: shapes.invitation,
     status: 201,
@@ -41,8 +39,7 @@ export const peopleRoutes = [
   }),
   put("/v1/people/{person}/roles", {
     summary: "Set a person's roles",
-    access: "people.edit",
-    stepUp: true,
+    access: "person.manage",
     body: shapes.roles,
     answer: shapes.person,
     run: ({ people }, caller, { params, body }) =>
@@ -50,7 +47,7 @@ export const peopleRoutes = [
   }),
   post("/v1/people/{person}/disable", {
     summary: "Disable a person; ends their sessions, keys and grants",
-    access: "people.edit",
+    access: "person.manage",
     body: withReason,
     answer: shapes.person,
     run: ({ people }, caller, { params, body }) =>
@@ -58,8 +55,7 @@ export const peopleRoutes = [
   }),
   post("/v1/people/{person}/enable", {
     summary: "Enable a person again",
-    access: "people.edit",
-    stepUp: true,
+    access: "person.manage",
     body: withReason,
     answer: shapes.person,
     run: ({ people }, caller, { params, body }) =>
@@ -67,7 +63,7 @@ export const peopleRoutes = [
   }),
   get("/v1/people/{person}/credentials", {
     summary: "List a person's credentials",
-    access: "people.read",
+    access: "person.read",
     answer: z.object({ items: z.array(shapes.credential) }),
     run: async ({ people }, caller, { params }) => ({
       items: await people.credentials(caller, params.person),
@@ -75,8 +71,7 @@ export const peopleRoutes = [
   }),
   del("/v1/people/{person}/credentials/{credential}", {
     summary: "Remove a person's credential",
-    access: "people.edit",
-    stepUp: true,
+    access: "person.manage",
     answer: nothing,
     status: 204,
     run: ({ people }, caller, { params }) =>
@@ -87,15 +82,14 @@ export const peopleRoutes = [
 export const keyRoutes = [
   get("/v1/keys", {
     summary: "List API keys",
-    access: "key.manage",
+    access: "api-key.manage",
     query: paged,
     answer: pageOf(shapes.apiKey),
     run: ({ keys }, caller, { page }) => keys.list(caller, page),
   }),
   post("/v1/keys", {
     summary: "Make an API key; its secret is shown this once",
-    access: "key.manage",
-    stepUp: true,
+    access: "api-key.manage",
     body: shapes.newApiKey,
     answer: shapes.createdApiKey,
     status: 201,
@@ -103,7 +97,7 @@ export const keyRoutes = [
   }),
   del("/v1/keys/{key}", {
     summary: "Revoke an API key",
-    access: "key.manage",
+    access: "api-key.manage",
     answer: nothing,
     status: 204,
     run: ({ keys }, caller, { params }) => keys.revoke(caller, params.key),
@@ -113,14 +107,13 @@ export const keyRoutes = [
 export const approverRoutes = [
   get("/v1/approvers", {
     summary: "List the keys whose approvals count",
-    access: "approver.read",
+    access: "plant.read",
     answer: z.object({ items: z.array(shapes.approver) }),
     run: async ({ approvers }, caller) => ({ items: await approvers.list(caller) }),
   }),
   post("/v1/approver-enrolments", {
     summary: "Ask that a key's approvals count; answers what must be signed",
-    access: "approver.edit",
-    stepUp: true,
+    access: "person.manage",
     idempotent: true,
     body: enrolmentQuestion,
     answer: enrolment,
@@ -129,13 +122,13 @@ export const approverRoutes = [
   }),
   get("/v1/approver-enrolments/{enrolment}", {
     summary: "Show an enrolment with the bytes to sign",
-    access: "approver.read",
+    access: "plant.read",
     answer: enrolment,
     run: ({ approvers }, caller, { params }) => approvers.enrolment(caller, params.enrolment),
   }),
   post("/v1/approver-enrolments/{enrolment}/approvals", {
     summary: "Approve an enrolment",
-    access: "change.approve",
+    access: "path.approve",
     body: approval,
     answer: enrolment,
     run: ({ approvers }, caller, { params, body }) =>
@@ -143,14 +136,14 @@ export const approverRoutes = [
   }),
   post("/v1/approver-enrolments/{enrolment}/finish", {
     summary: "Hand an approved enrolment to the enforcer",
-    access: "approver.edit",
+    access: "person.manage",
     body: empty,
     answer: enrolment,
     run: ({ approvers }, caller, { params }) => approvers.finishEnrolment(caller, params.enrolment),
   }),
   post("/v1/approvers/{approver}/revoke", {
     summary: "Revoke an approver's key",
-    access: "approver.edit",
+    access: "person.manage",
     body: withReason,
     answer: nothing,
     status: 204,

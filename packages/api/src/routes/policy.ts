@@ -23,7 +23,7 @@ export const policyRoutes = [
   }),
   put("/v1/policy/draft", {
     summary: "Replace the draft that was read",
-    access: "policy.edit",
+    access: "policy.propose",
     body: shapes.policyFiles,
     bodyBytesMax,
     answer: shapes.draft,
@@ -80,7 +80,7 @@ export const policyRoutes = [
 export const changeRoutes = [
   post("/v1/changes", {
     summary: "Plan the draft as a change; answers the bytes to sign",
-    access: "change.plan",
+    access: "policy.propose",
     idempotent: true,
     body: shapes.newChange,
     answer: shapes.change,
@@ -106,29 +106,28 @@ export const changeRoutes = [
   }),
   post("/v1/changes/{change}/approvals", {
     summary: "Approve a change; never one's own",
-    access: "change.approve",
+    access: "path.approve",
     body: approval,
     answer: shapes.change,
     run: ({ changes }, caller, { params, body }) => changes.approve(caller, params.change, body),
   }),
   post("/v1/changes/{change}/apply", {
     summary: "Apply an approved change; rolls back unless it is confirmed in time",
-    access: "change.apply",
-    stepUp: true,
+    access: "policy.apply",
     body: shapes.applyChange,
     answer: shapes.change,
     run: ({ changes }, caller, { params, body }) => changes.apply(caller, params.change, body),
   }),
   post("/v1/changes/{change}/confirm", {
     summary: "Confirm an applied change, over a new connection",
-    access: "change.apply",
+    access: "policy.apply",
     body: empty,
     answer: shapes.change,
     run: ({ changes }, caller, { params }) => changes.confirm(caller, params.change),
   }),
   post("/v1/changes/{change}/roll-back", {
     summary: "Take back an applied change before it is confirmed",
-    access: "change.apply",
+    access: "policy.apply",
     body: withReason,
     answer: shapes.change,
     run: ({ changes }, caller, { params, body }) =>
@@ -136,7 +135,7 @@ export const changeRoutes = [
   }),
   post("/v1/changes/{change}/withdraw", {
     summary: "Withdraw a change that was not applied",
-    access: "change.plan",
+    access: "policy.propose",
     body: withReason,
     answer: shapes.change,
     run: ({ changes }, caller, { params, body }) =>

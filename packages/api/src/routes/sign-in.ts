@@ -138,20 +138,20 @@ export const sessionRoutes = [
   }),
   get("/v1/session/credentials", {
     summary: "List own credentials",
-    access: "signed-in",
+    access: "own.factors",
     answer: z.object({ items: z.array(people.credential) }),
     run: async (services, caller) => ({ items: await services.people.ownCredentials(caller) }),
   }),
   post("/v1/session/passkeys/options", {
     summary: "Begin to add a passkey to oneself",
-    access: "signed-in",
+    access: "own.factors",
     body: empty,
     answer: shapes.passkeyOptions,
     run: (services, caller) => services.people.passkeyOptions(caller),
   }),
   post("/v1/session/passkeys", {
     summary: "Add a passkey to oneself",
-    access: "signed-in",
+    access: "own.factors",
     body: shapes.passkeyRegister,
     answer: people.credential,
     status: 201,
@@ -159,7 +159,7 @@ export const sessionRoutes = [
   }),
   put("/v1/session/password", {
     summary: "Set the own password",
-    access: "signed-in",
+    access: "own.factors",
     stepUp: true,
     body: shapes.newPassword,
     answer: nothing,
@@ -168,7 +168,7 @@ export const sessionRoutes = [
   }),
   post("/v1/session/totp/begin", {
     summary: "Begin to add an app for one-time codes to oneself",
-    access: "signed-in",
+    access: "own.factors",
     stepUp: true,
     body: empty,
     answer: shapes.totpSeed,
@@ -176,7 +176,7 @@ export const sessionRoutes = [
   }),
   post("/v1/session/totp", {
     summary: "Add an app for one-time codes to oneself, with its first code",
-    access: "signed-in",
+    access: "own.factors",
     stepUp: true,
     body: shapes.totpFinish,
     answer: people.credential,
@@ -185,7 +185,7 @@ export const sessionRoutes = [
   }),
   post("/v1/session/recovery-codes", {
     summary: "Make new recovery codes for oneself; those before are void",
-    access: "signed-in",
+    access: "own.factors",
     stepUp: true,
     body: empty,
     answer: shapes.recoveryCodes,

@@ -9,45 +9,45 @@ const paged = z.strictObject(pageQuery);
 export const statusRoutes = [
   get("/v1/status", {
     summary: "How the gateway is",
-    access: "status.read",
+    access: "plant.read",
     answer: shapes.status,
     run: ({ status }, caller) => status.status(caller),
   }),
   get("/v1/conduits", {
     summary: "List conduits, which are open, and what they carry",
-    access: "status.read",
+    access: "plant.read",
     query: paged,
     answer: pageOf(shapes.conduit),
     run: ({ status }, caller, { page }) => status.conduits(caller, page),
   }),
   get("/v1/processes", {
     summary: "List the gateway's processes",
-    access: "status.read",
+    access: "plant.read",
     answer: z.object({ items: z.array(shapes.processState) }),
     run: async ({ status }, caller) => ({ items: await status.processes(caller) }),
   }),
   get("/v1/drift", {
     summary: "Where the kernel differs from the policy in force",
-    access: "status.read",
+    access: "plant.read",
     answer: shapes.drift,
     run: ({ status }, caller) => status.drift(caller),
   }),
   get("/v1/doctor", {
     summary: "What of this machine holds and what does not",
-    access: "status.read",
+    access: "plant.read",
     answer: z.object({ items: z.array(shapes.finding) }),
     run: async ({ status }, caller) => ({ items: await status.doctor(caller) }),
   }),
   get("/v1/flows", {
     summary: "Who talked to whom, newest first",
-    access: "flow.read",
+    access: "plant.read",
     query: shapes.flowQuery,
     answer: pageOf(shapes.flow),
     run: ({ flows }, caller, { query, page }) => flows.flows(caller, query, page),
   }),
   get("/v1/denials", {
     summary: "What was refused and why, newest first",
-    access: "flow.read",
+    access: "plant.read",
     query: shapes.denialQuery,
     answer: pageOf(shapes.flow),
     run: ({ flows }, caller, { query, page }) => flows.denials(caller, query, page),
@@ -67,26 +67,26 @@ function indexOf(text: string): number {
 export const ledgerRoutes = [
   get("/v1/ledger/head", {
     summary: "The newest signed head of the ledger",
-    access: "record.read",
+    access: "evidence.read",
     answer: shapes.head,
     run: ({ ledger }, caller) => ledger.head(caller),
   }),
   get("/v1/ledger/records", {
     summary: "List records, newest first",
-    access: "record.read",
+    access: "evidence.read",
     query: shapes.recordQuery,
     answer: pageOf(shapes.record),
     run: ({ ledger }, caller, { query, page }) => ledger.records(caller, query, page),
   }),
   get("/v1/ledger/records/{index}", {
     summary: "Show a record",
-    access: "record.read",
+    access: "evidence.read",
     answer: shapes.record,
     run: ({ ledger }, caller, { params }) => ledger.record(caller, indexOf(params.index)),
   }),
   get("/v1/ledger/records/{index}/proof", {
     summary: "Prove that a record is in the ledger",
-    access: "record.read",
+    access: "evidence.prove",
     query: shapes.proofQuery,
     answer: shapes.proof,
     run: ({ ledger }, caller, { params, query }) =>
@@ -94,14 +94,14 @@ export const ledgerRoutes = [
   }),
   get("/v1/ledger/consistency", {
     summary: "Prove that a later head holds all of an earlier one",
-    access: "record.read",
+    access: "evidence.prove",
     query: shapes.consistencyQuery,
     answer: shapes.consistency,
     run: ({ ledger }, caller, { query }) => ledger.consistency(caller, query.from, query.to),
   }),
   post("/v1/ledger/exports", {
     summary: "Begin an export that can be verified without the gateway",
-    access: "record.export",
+    access: "evidence.export",
     idempotent: true,
     body: shapes.newExport,
     answer: shapes.ledgerExport,
@@ -110,20 +110,20 @@ export const ledgerRoutes = [
   }),
   get("/v1/ledger/exports/{export}", {
     summary: "Show an export",
-    access: "record.export",
+    access: "evidence.export",
     answer: shapes.ledgerExport,
     run: ({ ledger }, caller, { params }) => ledger.export(caller, params.export),
   }),
   get("/v1/ledger/exports/{export}/file", {
     summary: "Download an export",
-    access: "record.export",
+    access: "evidence.export",
     produces: "gzip",
     answer: z.unknown(),
     run: ({ ledger }, caller, { params }) => ledger.readExport(caller, params.export),
   }),
   get("/v1/ledger/witnesses", {
     summary: "List witnesses and the head that each has seen",
-    access: "record.read",
+    access: "evidence.read",
     answer: z.object({ items: z.array(shapes.witness) }),
     run: async ({ ledger }, caller) => ({ items: await ledger.witnesses(caller) }),
   }),
@@ -132,15 +132,14 @@ export const ledgerRoutes = [
 export const settingRoutes = [
   get("/v1/forwarding", {
     summary: "Where records are sent",
-    access: "forwarding.read",
+    access: "plant.read",
     answer: shapes.forwarding,
     etag: (forwarding) => forwarding.sha256,
     run: ({ forwarding }, caller) => forwarding.get(caller),
   }),
   put("/v1/forwarding", {
     summary: "Replace where records are sent",
-    access: "forwarding.edit",
-    stepUp: true,
+    access: "setting.change",
     body: shapes.newForwarding,
     bodyBytesMax: 256 * 1024,
     answer: shapes.forwarding,
@@ -150,20 +149,20 @@ export const settingRoutes = [
   }),
   get("/v1/forwarding/state", {
     summary: "How far each target has got",
-    access: "forwarding.read",
+    access: "plant.read",
     answer: z.object({ items: z.array(shapes.forwardingState) }),
     run: async ({ forwarding }, caller) => ({ items: await forwarding.state(caller) }),
   }),
   get("/v1/backups", {
     summary: "List backups",
-    access: "backup.manage",
+    access: "setting.change",
     query: paged,
     answer: pageOf(shapes.backup),
     run: ({ backups }, caller, { page }) => backups.list(caller, page),
   }),
   post("/v1/backups", {
     summary: "Make a backup",
-    access: "backup.manage",
+    access: "setting.change",
     idempotent: true,
     body: empty,
     answer: shapes.backup,
@@ -172,7 +171,7 @@ export const settingRoutes = [
   }),
   post("/v1/backups/{backup}/verify", {
     summary: "Restore a backup aside and look at it",
-    access: "backup.manage",
+    access: "setting.change",
     body: empty,
     answer: shapes.backup,
     run: ({ backups }, caller, { params }) => backups.verify(caller, params.backup),
@@ -183,7 +182,7 @@ export const settingRoutes = [
 export const systemRoutes = [
   get("/v1/events", {
     summary: "Live events as server-sent events; `Last-Event-ID` begins after one that was seen",
-    access: "status.read",
+    access: "plant.read",
     produces: "events",
     query: shapes.eventQuery,
     answer: shapes.liveEvent,
@@ -215,7 +214,7 @@ export const systemRoutes = [
   }),
   get("/metrics", {
     summary: "Counters and gauges as Prometheus text",
-    access: "metrics.read",
+    access: "plant.read",
     produces: "metrics",
     answer: z.unknown(),
     run: () => Promise.resolve(undefined),

@@ -1,37 +1,38 @@
 /**
- * What may be asked for, by name. Which role has which is identity's table; the API only asks.
+ * What may be asked for, by name. Which role has which is identity's table (AC-5, AC-6 of NIST SP 800-53);
+ * the names are the same there, and the API only asks.
  */
 import type { Principal } from "./caller.ts";
 
+/** Those of identity's that a route asks for. */
 export const PERMISSIONS = [
-  "status.read",
+  "plant.read",
   "policy.read",
-  "policy.edit",
-  "change.plan",
-  "change.approve",
-  "change.apply",
-  "grant.request",
-  "grant.read",
-  "grant.approve",
-  "grant.add",
-  "grant.revoke",
-  "zone.island",
-  "zone.reconnect",
-  "flow.read",
-  "record.read",
-  "record.export",
-  "forwarding.read",
-  "forwarding.edit",
-  "people.read",
-  "people.edit",
-  "key.manage",
-  "approver.read",
-  "approver.edit",
-  "backup.manage",
-  "metrics.read",
+  "policy.propose",
+  "policy.apply",
+  "path.request",
+  "path.approve",
+  "path.close",
+  "own.factors",
+  "person.read",
+  "person.manage",
+  "api-key.manage",
+  "setting.change",
+  "evidence.read",
+  "evidence.prove",
+  "evidence.export",
 ] as const;
 
 export type Permission = (typeof PERMISSIONS)[number];
+
+/** Those that identity calls dangerous: a second factor must have been shown minutes ago. */
+export const STEP_UP: ReadonlySet<string> = new Set<Permission>([
+  "policy.apply",
+  "path.approve",
+  "person.manage",
+  "api-key.manage",
+  "setting.change",
+]);
 
 export interface Permissions {
   may(principal: Principal, permission: Permission): boolean;

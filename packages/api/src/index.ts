@@ -6,6 +6,9 @@
  */
 export { type ApiOptions, createApi, type Server } from "./api.ts";
 export { EventHub } from "./events/hub.ts";
+export { ocsfLine } from "./forward/ocsf.ts";
+export type { ForwardedRecord, Sender } from "./forward/record.ts";
+export { cefLine, framed, LINE_BYTES_MAX, syslogLine } from "./forward/syslog.ts";
 export { type AccessEntry, accessLine, type AccessLog } from "./http/log.ts";
 export { Metrics } from "./http/metrics.ts";
 export type { Problem } from "./http/problem.ts";

@@ -101,7 +101,7 @@ export class MemoryPolicy {
     if (!isGood || holder.person !== principal?.personId) {
       throw new SallyportError("approval-missing", "the signature is not the caller's");
     }
-    if (holder.person === author) throw new SallyportError("own-change", "never the author");
+    if (holder.person === author) throw new SallyportError("not-permitted", "never the author");
     const given = { person: holder.person, kind: "ed25519", at: this.#clock.iso() } as const;
     return { ...signable, approvals: [...signable.approvals, given] };
   }

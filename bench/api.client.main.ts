@@ -62,7 +62,7 @@ async function client(index: number): Promise<void> {
     if (request !== undefined) socket.write(request);
   };
   const ended = once(socket, "close");
-  socket.on("data", (part) => {
+  socket.on("data", (part: Buffer) => {
     if (!answer.add(part)) return;
     latencies.push(performance.now() - askedAt);
     if (isOver) socket.destroy();

@@ -128,7 +128,8 @@ class Server {
   async good(requests: readonly string[], runMs: number): Promise<Measure> {
     const measure = await this.load(requests, runMs);
     if (measure.statuses["200"] !== measure.answered || measure.answered === 0) {
-      throw new Error(`${requests[0]?.split("\r")[0]}: ${JSON.stringify(measure.statuses)}`);
+      const first = requests[0]?.split("\r")[0] ?? "";
+      throw new Error(`${first}: ${JSON.stringify(measure.statuses)}`);
     }
     return measure;
   }
@@ -166,7 +167,7 @@ async function started(directory: string): Promise<{ server: Server; end: () => 
   return { server: new Server(child, port), end };
 }
 
-async function measure(server: Server): Promise<Result[]> {
+async function compared(server: Server): Promise<Result[]> {
   const targets = [CONSTANT, ...HOTTEST];
   const mix = HOTTEST.map(get);
   for (const target of targets) await server.good([get(target)], WARM_MS / 3);
@@ -211,7 +212,7 @@ async function run(): Promise<Result[]> {
   try {
     const { server, end } = await started(directory);
     try {
-      return await measure(server);
+      return await compared(server);
     } finally {
       await end();
     }

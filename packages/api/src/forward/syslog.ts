@@ -104,10 +104,11 @@ function extensions(record: ForwardedRecord): string[] {
   for (const [name, text] of membersOf(record)) {
     const known = CEF_NAMES.get(name);
     const value = extensionValue(cut(text, VALUE_LENGTH_MAX));
-    const end = /^(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})$/.exec(value);
-    if (end !== null && (known === "src" || known === "dst")) {
-      // CEF has an address and a port apart: `spt`, `dpt`.
-      found.push(`${known}=${end[1]} ${known.charAt(0)}pt=${end[2]}`);
+    // CEF has an address and a port apart: `spt`, `dpt`.
+    const [, address, port] = /^(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})$/.exec(value) ?? [];
+    const isEnd = known === "src" || known === "dst";
+    if (isEnd && address !== undefined && port !== undefined) {
+      found.push(`${known}=${address} ${known.charAt(0)}pt=${port}`);
     } else if (known !== undefined) found.push(`${known}=${value}`);
     else if (custom < CEF_CUSTOM) {
       custom += 1;

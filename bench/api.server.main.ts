@@ -96,7 +96,7 @@ const services = {
         current: true,
       }),
   },
-  permissions: { may: () => true },
+  permissions: { may: () => true, authorize: () => Promise.resolve() },
   status: {
     status: () =>
       Promise.resolve({

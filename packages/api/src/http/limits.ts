@@ -57,9 +57,6 @@ export const IDEMPOTENCY_MS = 24 * 3_600_000;
 /** A longer answer is not kept; no route that takes a key answers more. */
 export const IDEMPOTENCY_ANSWER_BYTES_MAX = 64 * 1024;
 
-/** How fresh a second factor must be for what asks for one. */
-export const STEP_UP_MS_MAX = 5 * 60_000;
-
 /** Header fields as bytes, the limit of node:http too; cookies and a key need far less. */
 export const HEADER_BYTES_MAX = 16 * 1024;
 /** Slow clients: the whole head, and the whole request. */

@@ -15,7 +15,7 @@ import { type Metrics, METRICS_TYPE } from "./metrics.ts";
 import { pageOf, type Prepared } from "./prepared.ts";
 import { HttpError } from "./problem.ts";
 import { RateLimiter, sourceOf } from "./rate.ts";
-import { type AnyRoute, needsStepUp } from "./route.ts";
+import type { AnyRoute } from "./route.ts";
 
 /** How a request came in; the listener knows, the request does not say. */
 export interface Connection {
@@ -86,7 +86,7 @@ export class Runner {
     const controller = new AbortController();
     const caller = await this.#callerOf(prepared, incoming, presented, controller.signal);
     who.principal = caller.principal;
-    this.#checkAccess(route, caller);
+    await this.#checkAccess(route, caller);
     const act = (): Promise<Response> => this.#act(prepared, incoming, caller, controller);
     return route.access === "sign-in" ? this.#signIn(caller, act) : act();
   }
@@ -119,19 +119,9 @@ export class Runner {
     return { ...origin, principal, signal };
   }
 
-  #checkAccess(route: AnyRoute, { principal }: Caller): void {
-    const { access } = route;
-    if (principal === undefined || access === "anyone" || access === "sign-in") return;
-    if (access !== "signed-in" && !this.#options.services.permissions.may(principal, access)) {
-      throw new HttpError("not-permitted", `${principal.personId} lacks ${access}`);
-    }
-    if (!needsStepUp(route)) return;
-    const age = this.#options.now() - (principal.stepUpAtMs ?? Number.NEGATIVE_INFINITY);
-    // A factor given in the future was given before the clock went back, and proves nothing.
-    if (age >= 0 && age <= limits.STEP_UP_MS_MAX) return;
-    throw new HttpError("step-up-needed", "this needs a second factor of the last 5 minutes", {
-      hint: "give it at /v1/session/step-up/options, then try again",
-    });
+  async #checkAccess({ access, stepUp }: AnyRoute, caller: Caller): Promise<void> {
+    if (access === "anyone" || access === "sign-in" || access === "signed-in") return;
+    await this.#options.services.permissions.authorize(caller, access, stepUp === true);
   }
 
   /** A storm of wrong credentials waits for itself, not for everybody's hash to be computed. */

@@ -4,7 +4,12 @@ import { SallyportError } from "@sallyport/core";
 import type { z } from "zod";
 import type { Caller, Presented, Principal } from "../services/caller.ts";
 import type { Keys, People } from "../services/people.ts";
-import { type Permission, PERMISSIONS, type Permissions } from "../services/permissions.ts";
+import {
+  type Permission,
+  PERMISSIONS,
+  type Permissions,
+  STEP_UP,
+} from "../services/permissions.ts";
 import type { SignedIn, SignIns } from "../services/sign-ins.ts";
 import type { PageRequest } from "../shapes/common.ts";
 import type * as shapes from "../shapes/people.ts";
@@ -36,6 +41,7 @@ interface Held {
   stepUpAtMs?: number;
 }
 
+const STEP_UP_MS = 5 * 60_000;
 const SESSION_SECONDS = 8 * 3600;
 const TOTP = "123456";
 
@@ -97,21 +103,27 @@ export class MemoryPeople implements SignIns, Permissions {
     return byRole && scopes?.includes(permission) !== false;
   }
 
+  async authorize({ principal }: Caller, permission: Permission, isFresh: boolean): Promise<void> {
+    if (principal === undefined || !this.may(principal, permission)) {
+      throw new SallyportError("not-permitted", `lacks ${permission}`);
+    }
+    if (!isFresh && !STEP_UP.has(permission)) return;
+    const age =
+      this.#clock.nowMs - (this.#heldOf(principal).stepUpAtMs ?? Number.NEGATIVE_INFINITY);
+    if (age < 0 || age > STEP_UP_MS) throw new SallyportError("step-up-needed", "too long ago");
+  }
+
   authenticate({ by, secret }: Presented): Promise<Principal | undefined> {
     this.counts.authenticated += 1;
     const held = this.held.get(sha256(secret));
     if (held === undefined || held.endsAtMs <= this.#clock.nowMs) return Promise.resolve(undefined);
-    const { principal, stepUpAtMs } = held;
+    const { principal } = held;
     const person = this.persons.find(({ id }) => id === principal.personId);
     const isCookie = principal.kind === "session";
     if (person?.state !== "active" || isCookie !== (by === "cookie")) {
       return Promise.resolve(undefined);
     }
-    return Promise.resolve({
-      ...principal,
-      roles: person.roles,
-      ...(stepUpAtMs === undefined ? {} : { stepUpAtMs }),
-    });
+    return Promise.resolve({ ...principal, roles: person.roles });
   }
 
   password(_caller: Caller, answer: { person: string; password: string; totp: string }) {

@@ -145,6 +145,7 @@ export const sessionRoutes = [
   post("/v1/session/passkeys/options", {
     summary: "Begin to add a passkey to oneself",
     access: "own.factors",
+    stepUp: true,
     body: empty,
     answer: shapes.passkeyOptions,
     run: (services, caller) => services.people.passkeyOptions(caller),
@@ -152,6 +153,7 @@ export const sessionRoutes = [
   post("/v1/session/passkeys", {
     summary: "Add a passkey to oneself",
     access: "own.factors",
+    stepUp: true,
     body: shapes.passkeyRegister,
     answer: people.credential,
     status: 201,

@@ -8,8 +8,6 @@ export interface Principal {
   readonly kind: "session" | "key" | "uid";
   /** Of the session, key or proof: what rate limits and repeated requests are counted by. */
   readonly id: string;
-  /** When a second factor was last given. */
-  readonly stepUpAtMs?: number;
   /** All that a key may; absent where the roles decide alone. */
   readonly scopes?: readonly string[];
 }

@@ -2,7 +2,8 @@
  * What may be asked for, by name. Which role has which is identity's table (AC-5, AC-6 of NIST SP 800-53);
  * the names are the same there, and the API only asks.
  */
-import type { Principal } from "./caller.ts";
+import type { Permission as Known } from "@sallyport/identity";
+import type { Caller, Principal } from "./caller.ts";
 
 /** Those of identity's that a route asks for. */
 export const PERMISSIONS = [
@@ -21,7 +22,7 @@ export const PERMISSIONS = [
   "evidence.read",
   "evidence.prove",
   "evidence.export",
-] as const;
+] as const satisfies readonly Known[];
 
 export type Permission = (typeof PERMISSIONS)[number];
 
@@ -35,5 +36,12 @@ export const STEP_UP: ReadonlySet<string> = new Set<Permission>([
 ]);
 
 export interface Permissions {
+  /**
+   * Throws `not-permitted` or `step-up-needed`, which the service records. `isFresh` wants a second factor of
+   * the last minutes even where the permission does not; a one-time link's sign-in is fresh, since it is there
+   * to enroll the first.
+   */
+  authorize(caller: Caller, permission: Permission, isFresh: boolean): Promise<void>;
+  /** Without a record: whether to show it. */
   may(principal: Principal, permission: Permission): boolean;
 }

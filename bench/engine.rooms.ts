@@ -199,6 +199,16 @@ export class PacketRoom implements AsyncDisposable {
     return ifindex;
   }
 
+  /** The same policy, under which a UDP session is over as soon as it began. */
+  async endSessionsAtOnce(): Promise<void> {
+    const { limits } = this.#legs;
+    const timeoutsSeconds = { ...limits.timeoutsSeconds, udp: 0 };
+    const legs = { ...this.#legs, limits: { ...limits, timeoutsSeconds } };
+    const lowering = loweringOf(legs, "inner", 2);
+    await this.engine.load(lowering);
+    await this.engine.select({ confirmed: lowering.slot });
+  }
+
   /** Frames of as many sessions as told, other ones each round. */
   frames(sessions: number, round: number): ReturnType<typeof sessionFrames> {
     return sessionFrames(this.#legs, sessions, round, (device) => {

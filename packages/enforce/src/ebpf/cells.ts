@@ -1,17 +1,18 @@
 /**
- * The pages of one slot: a hash table of cells, their port ranges, the candidates of each range. The
- * layout is drawn in `inner.bpf.c` above `struct page`; the bounds are the program's.
+ * The first part of a slot's pages: a hash table of cells, their port ranges, the candidates of each
+ * range. The layout is drawn in `inner.layout.h` above `struct page`; the bounds are the program's.
  */
-import { SallyportError } from "@sallyport/core";
-import { CANDIDATE, MapBytes, PAGE_BYTES, PROTOCOL, SLOT_PAGES } from "./layout.ts";
+import { CANDIDATE, MapBytes, PROTOCOL, SLOT_WORDS, tooLarge } from "./layout.ts";
 import type { Classes, Member } from "./trie.ts";
 
 const PROBES = 16;
 const RANGES_MAX = 1024;
 const CANDIDATES_MAX = 32;
-/** A slot's pages in words. */
-const WORDS_MAX = (SLOT_PAGES * PAGE_BYTES) / 4;
 const PORT_MAX = 65_535;
+/** Bit 31 of a range's second word. */
+const RANGE_GRANTS = 0x80000000;
+/** The fuller the table, the fewer pieces of memory packets touch, and the longer they look. */
+const FULLEST = 0.8;
 
 interface Cell {
   /** Source class << 16 | target class. */
@@ -23,61 +24,105 @@ interface Cell {
 interface Range {
   readonly first: number;
   readonly last: number;
-  readonly list: CandidateList;
-}
-interface CandidateList {
-  readonly index: number;
-  readonly size: number;
+  /** In the order in which they are asked. */
+  readonly candidates: readonly MapBytes[];
+  readonly grants: boolean;
 }
 
-export function cellPages(
-  members: readonly Member[],
-  classes: Classes,
-): { readonly pages: readonly Uint8Array[]; readonly cellMask: number } {
+/** The ranges of a cell, and where those lie that are not in the cell itself. */
+interface Span {
+  readonly ranges: readonly Range[];
+  readonly firstRange: number;
+  readonly firstCandidates: readonly number[];
+}
+
+export interface CellTable {
+  readonly cellMask: number;
+  /** A multiple of 4. */
+  readonly words: number;
+  /** From word 0 on. */
+  write(image: Uint8Array): void;
+}
+
+/** A cell is two steps of 4 words, which is what candidates are numbered in. */
+const CELL_BYTES = 32;
+const CELL_STEPS = 2;
+
+export function cellTable(members: readonly Member[], classes: Classes): CellTable {
   const cells = cellsOf(members, classes);
-  const candidates = new Candidates();
-  const ranges: Range[] = [];
-  const shared = new Map<string, { readonly first: number; readonly count: number }>();
+  const ranges: { readonly range: Range; readonly candidate: number }[] = [];
+  const candidates: MapBytes[] = [];
+  const shared = new Map<string, Span>();
   const spans = cells.map((cell) => {
     const key = cell.members.join(",");
     const known = shared.get(key);
     if (known !== undefined) return known;
-    const found = rangesOf(
-      cell.members.flatMap((index) => members[index] ?? []),
-      candidates,
-    );
-    const span = { first: ranges.length, count: found.length };
-    ranges.push(...found);
+    const span = spanOf(cell, members, ranges.length, candidates);
+    if (span.ranges.length > 1) {
+      span.ranges.forEach((range, index) => {
+        ranges.push({ range, candidate: span.firstCandidates[index] ?? 0 });
+      });
+    }
     shared.set(key, span);
     return span;
   });
   const { buckets, size } = hashed(cells);
-  const words = size * 4 + ranges.length * 2 + (ranges.length % 2) * 2 + candidates.count * 4;
-  if (words > WORDS_MAX) throw tooLarge(`it takes ${words} words of ${WORDS_MAX}`);
-  const image = new Uint8Array(Math.ceil((words * 4) / PAGE_BYTES) * PAGE_BYTES);
-  const view = new DataView(image.buffer);
-  buckets.forEach((cell, bucket) => {
-    const span = cell === undefined ? undefined : spans[cell];
-    const { classes: pair, protocol } = (cell === undefined ? undefined : cells[cell]) ?? EMPTY;
-    if (span === undefined) return;
-    view.setUint32(bucket * 16, pair, true);
-    view.setUint32(bucket * 16 + 4, protocol | (span.count << 8), true);
-    view.setUint32(bucket * 16 + 8, size * 2 + span.first, true);
-  });
-  const firstCandidate = size + Math.ceil(ranges.length / 2);
-  ranges.forEach(({ first, last, list }, index) => {
-    const at = size * 16 + index * 8;
-    view.setUint32(at, first * 65_536 + last, true);
-    view.setUint32(at + 4, (firstCandidate + list.index) * 64 + list.size, true);
-  });
-  candidates.write(image, firstCandidate * 16);
-  const pages = Array.from({ length: image.length / PAGE_BYTES }, (_, index) =>
-    image.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES),
-  );
-  return { pages, cellMask: size - 1 };
+  const firstCandidate = size * CELL_STEPS + Math.ceil(ranges.length / 2);
+  const write = (image: Uint8Array): void => {
+    const view = new DataView(image.buffer);
+    buckets.forEach((index, bucket) => {
+      const [cell, span] = index === undefined ? [] : [cells[index], spans[index]];
+      if (cell === undefined || span === undefined) return;
+      const at = bucket * CELL_BYTES;
+      view.setUint32(at, cell.classes, true);
+      view.setUint32(at + 4, cell.protocol | (span.ranges.length << 8), true);
+      const [only, another] = span.ranges;
+      if (only === undefined || another !== undefined) {
+        view.setUint32(at + 8, size * CELL_STEPS * 2 + span.firstRange, true);
+      } else if (isInCell(span.ranges)) {
+        writeRange(view, at + 8, only, bucket * CELL_STEPS + 1);
+        image.set(only.candidates[0]?.bytes ?? [], at + 16);
+      } else {
+        writeRange(view, at + 8, only, firstCandidate + (span.firstCandidates[0] ?? 0));
+      }
+    });
+    ranges.forEach(({ range, candidate }, index) => {
+      writeRange(view, size * CELL_BYTES + index * 8, range, firstCandidate + candidate);
+    });
+    candidates.forEach(({ bytes }, index) => image.set(bytes, (firstCandidate + index) * 16));
+  };
+  return { cellMask: size - 1, words: (firstCandidate + candidates.length) * 4, write };
 }
 
-const EMPTY = { classes: 0, protocol: 0 };
+function writeRange(view: DataView, at: number, range: Range, candidate: number): void {
+  const grants = range.grants ? RANGE_GRANTS : 0;
+  view.setUint32(at, range.first * 65_536 + range.last, true);
+  view.setUint32(at + 4, grants + candidate * 64 + range.candidates.length, true);
+}
+
+/** One conduit on one stretch of ports, as most cells are: read with the cell, in one piece. */
+function isInCell(ranges: readonly Range[]): boolean {
+  return ranges.length === 1 && ranges[0]?.candidates.length === 1;
+}
+
+function spanOf(
+  cell: Cell,
+  members: readonly Member[],
+  firstRange: number,
+  stored: MapBytes[],
+): Span {
+  const ranges = rangesOf(cell.members.flatMap((index) => members[index] ?? []));
+  if (isInCell(ranges)) return { ranges, firstRange, firstCandidates: [] };
+  const firstCandidates = ranges.map(({ candidates }) => {
+    const first = stored.length;
+    stored.push(...candidates);
+    return first;
+  });
+  return { ranges, firstRange, firstCandidates };
+}
+
+/** Their table takes half of the pages at most, and leaves the rest to what they name and the trie. */
+const CELLS_MAX = 100_000;
 
 function cellsOf(members: readonly Member[], classes: Classes): Cell[] {
   const cells = new Map<number, Cell>();
@@ -90,7 +135,7 @@ function cellsOf(members: readonly Member[], classes: Classes): Cell[] {
         const cell = cells.get(key);
         if (cell === undefined) cells.set(key, { classes: pair, protocol, members: [index] });
         else cell.members.push(index);
-        if (cells.size > WORDS_MAX / 8) throw tooLarge(`it has more than ${WORDS_MAX / 8} cells`);
+        if (cells.size > CELLS_MAX) throw tooLarge(`it has more than ${CELLS_MAX} cells`);
       }
     }
   });
@@ -98,7 +143,7 @@ function cellsOf(members: readonly Member[], classes: Classes): Cell[] {
 }
 
 /** Where the set of members changes along the ports, and who is asked between. */
-function rangesOf(members: readonly Member[], candidates: Candidates): Range[] {
+function rangesOf(members: readonly Member[]): Range[] {
   const cuts = new Set<number>();
   for (const member of members) {
     for (const { first, last } of portsOf(member)) cuts.add(first).add(last + 1);
@@ -115,7 +160,9 @@ function rangesOf(members: readonly Member[], candidates: Candidates): Range[] {
       throw tooLarge(`${covering.length} conduits cover the same packets; ${CANDIDATES_MAX} may`);
     }
     const last = (starts[index + 1] ?? PORT_MAX + 1) - 1;
-    ranges.push({ first, last, list: candidates.add(covering, first) });
+    const candidates = covering.map((member) => candidateOf(member, first));
+    const grants = covering.some(({ session }) => session);
+    ranges.push({ first, last, candidates, grants });
   });
   if (ranges.length > RANGES_MAX) throw tooLarge(`${ranges.length} port ranges between two places`);
   return ranges;
@@ -125,30 +172,12 @@ function portsOf({ leg }: Member): readonly { readonly first: number; readonly l
   return leg.protocol === "icmp" ? [{ first: 0, last: PORT_MAX }] : leg.ports;
 }
 
-class Candidates {
-  readonly #records: MapBytes[] = [];
-  get count(): number {
-    return this.#records.length;
-  }
-
-  add(members: readonly Member[], port: number): CandidateList {
-    const list = { index: this.#records.length, size: members.length };
-    for (const { id, diode, redirects } of members) {
-      const redirect = redirects?.get(port);
-      const nowhere = redirects === undefined ? 0 : CANDIDATE.nowhere;
-      const record = new MapBytes(16).u32(id);
-      record.u32(
-        (diode ? CANDIDATE.diode : 0) | (redirect === undefined ? nowhere : CANDIDATE.redirect),
-      );
-      record.be32(redirect?.listenAddress ?? 0).u16(redirect?.listenPort ?? 0);
-      this.#records.push(record);
-    }
-    return list;
-  }
-
-  write(bytes: Uint8Array, offset: number): void {
-    this.#records.forEach((record, index) => bytes.set(record.bytes, offset + index * 16));
-  }
+function candidateOf({ id, diode, redirects }: Member, port: number): MapBytes {
+  const redirect = redirects?.get(port);
+  const nowhere = redirects === undefined ? 0 : CANDIDATE.nowhere;
+  const leads = redirect === undefined ? nowhere : CANDIDATE.redirect;
+  const record = new MapBytes(16).u32(id).u32((diode ? CANDIDATE.diode : 0) | leads);
+  return record.be32(redirect?.listenAddress ?? 0).u16(redirect?.listenPort ?? 0);
 }
 
 /** The same function is in the program. */
@@ -159,8 +188,8 @@ function cellHash(classes: number, protocol: number): number {
 
 /** Open addressing; the table grows until nobody is further from home than the program looks. */
 function hashed(cells: readonly Cell[]): { buckets: (number | undefined)[]; size: number } {
-  for (let size = 64; size * 4 <= WORDS_MAX; size *= 2) {
-    if (size < cells.length * 2) continue;
+  for (let size = 64; size * CELL_BYTES <= SLOT_WORDS * 4; size *= 2) {
+    if (size * FULLEST < cells.length) continue;
     const buckets = new Array<number | undefined>(size).fill(undefined);
     const placed = cells.every(({ classes, protocol }, index) => {
       const home = cellHash(classes, protocol);
@@ -175,12 +204,4 @@ function hashed(cells: readonly Cell[]): { buckets: (number | undefined)[]; size
     if (placed) return { buckets, size };
   }
   throw tooLarge("its cells do not fit the table");
-}
-
-function tooLarge(why: string): SallyportError {
-  return new SallyportError(
-    "ebpf-policy-too-large",
-    `the policy does not fit the eBPF program: ${why}`,
-    { hint: "merge conduits that differ in little, or name networks instead of addresses" },
-  );
 }

@@ -25,7 +25,7 @@ enum tcp_flag { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
 
 /* Bounds that lower.ts keeps. */
 #define PAGE_WORDS 512
-#define SLOT_PAGES 2048 /* slot 1 begins after those of slot 0 */
+#define SLOT_PAGES 4096 /* slot 1 begins after those of slot 0 */
 #define PROBES 16       /* in the cell table */
 #define HALVINGS 11     /* of a cell's port ranges: at most 1,024 */
 #define CANDIDATES 32   /* per port range */
@@ -58,7 +58,8 @@ struct setting {
   __u32 table; /* 0: the slot is empty */
   __u32 generation, cell_mask, sessions_per_zone;
   __u64 timeout_ns[6]; /* by session state */
-  __u64 pages;         /* in use; for readers */
+  __u32 pages;         /* in use; for readers */
+  __u32 addresses;     /* first word of the trie's root */
 };
 MAP(settings, ARRAY, 2, 0, __u32, struct setting);
 
@@ -67,7 +68,6 @@ struct interface_key { __u32 table, ifindex; };
 #define INTERFACE_TRUNK 2 /* tagged frames go on to the VLAN interface, where they are judged */
 MAP(interfaces, HASH, 8192, 0, struct interface_key, __u32);
 
-struct address_key { __u32 prefix_length, table, address; };
 struct place {
   __u32 zone;    /* number made of the zone's name and interface, 0: in none */
   __u32 ifindex; /* where its packets may arrive; 0xffffffff: at the other point only */
@@ -77,15 +77,24 @@ struct place {
 };
 #define PLACE_OWN 1
 #define PLACE_BROADCAST 2
-MAP(addresses, LPM_TRIE, 262144, BPF_F_NO_PREALLOC, struct address_key, struct place);
 
 /*
- * Cells, port ranges and candidates, laid out by lower.ts:
- *   cell      4 words: source class << 16 | target class, protocol | ranges << 8, first range, 0
- *   range     2 words: first port << 16 | last port, first candidate << 6 | candidates
+ * All that does not change while a slot is in force, laid out by pages.ts:
+ *   cell      8 words: source class << 16 | target class, protocol | ranges << 8; the range itself
+ *             where it is the only one, else the first range and 0; the candidate if it is the only one
+ *   range     2 words: first port << 16 | last port, candidates (RANGE_*)
  *   candidate 4 words: struct candidate
- * Pages, because bpftool writes one in the time of one key. Those of a slot in force don't change.
+ *   node      256 or 16 words, by the next 8 or 4 bits of an address: NODE_PLACE and a place; the
+ *             first word of a node; 0 where nothing is known
+ *   place     4 words: struct place
+ * Ranges, candidates and places are numbered from the slot's first word in steps of their size.
+ * Pages, because bpftool writes one in the time of one key, and because what lies together is read
+ * from memory together: a hash table or the kernel's own trie scatters it.
  */
+#define RANGE_CANDIDATES 63 /* how many; above these bits the first one's number */
+#define RANGE_FIRST(range) ((range) >> 6 & 0x1ffffff)
+#define RANGE_GRANTS 0x80000000 /* a session conduit is among them, so a grant may be */
+#define NODE_PLACE 0x80000000
 struct page { __u32 word[PAGE_WORDS]; };
 MAP(pages, ARRAY, 2 * SLOT_PAGES, 0, __u32, struct page);
 
@@ -146,8 +155,13 @@ MAP(zone_sessions, HASH, 8192, 0, __u32, __u32);
 /* When the last look for sessions that are over was. */
 MAP(swept, ARRAY, 1, 0, __u32, __u64);
 
+/* Numbers follow one another, so neighbors share an entry: its key is their number / HIT_GROUP. */
+#define HIT_GROUP 32
 struct hit { __u64 packets, bytes; };
-MAP(hits, HASH, 131072, 0, __u32, struct hit);
+struct hit_group { struct hit hit[HIT_GROUP]; };
+MAP(hits, HASH, 4096, 0, __u32, struct hit_group);
+/* One entry that stays zero: too large for the stack. */
+MAP(blank, ARRAY, 1, BPF_F_RDONLY_PROG, __u32, struct hit_group);
 
 struct denied_key { __u32 source_zone, target_zone, id, reason; };
 struct denial {

@@ -14,6 +14,7 @@ struct packet {
   __u8 has_addresses;
   __u8 well_formed; /* TCP: data offset. UDP: length. ICMP: an echo with code 0. */
   __u8 would_deny;
+  __u8 is_free; /* neither a session nor a gate's answers have this tuple */
 };
 
 struct ip_header {
@@ -43,9 +44,27 @@ static __always_inline void *entry_of(void *map, const void *key, const void *ze
   return bpf_map_lookup_elem(map, key);
 }
 
-static __always_inline struct place *place_of(const struct packet *p, __u32 address) {
-  struct address_key key = {64, p->table, address};
-  return bpf_map_lookup_elem(&addresses, &key);
+/* Words of the active slot from `index`, a multiple of `align`: as many as that. */
+static __always_inline __u32 *words_at(const struct packet *p, __u32 index, __u32 align) {
+  __u32 number = index / PAGE_WORDS;
+  if (number >= SLOT_PAGES) return 0;
+  number += p->slot * SLOT_PAGES;
+  struct page *page = bpf_map_lookup_elem(&pages, &number);
+  return page ? &page->word[index & (PAGE_WORDS - align)] : 0;
+}
+
+/* The longest prefix around an address: what pages.ts has put into the word where the walk ends. */
+static __noinline struct place *place_of(const struct packet *p, __u32 address) {
+  __u32 host = bpf_ntohl(address), entry = p->setting->addresses;
+#pragma clang loop unroll(full)
+  for (int shift = 24; shift >= 0; shift -= shift > 16 ? 8 : 4) {
+    __u32 bits = host >> shift & (shift >= 16 ? 255 : 15);
+    __u32 *word = words_at(p, entry + bits, 1);
+    entry = word ? *word : 0;
+    if (!entry) return 0;
+    if (entry & NODE_PLACE) return (struct place *)words_at(p, (entry & ~NODE_PLACE) * 4, 4);
+  }
+  return 0;
 }
 
 /* RFC 1071: the ones' complement sum of a header with its checksum in place is all ones. */

@@ -91,9 +91,11 @@ static __noinline int report_would_deny(struct __sk_buff *skb, struct packet *p)
 }
 
 static __always_inline int count_hit(struct packet *p) {
-  struct hit zeros = {};
-  struct hit *hit = entry_of(&hits, &p->id, &zeros);
-  if (!hit) return lose(LOST_HITS);
+  __u32 zero = 0, key = p->id / HIT_GROUP;
+  struct hit_group *zeros = bpf_map_lookup_elem(&blank, &zero);
+  struct hit_group *group = zeros ? entry_of(&hits, &key, zeros) : 0;
+  if (!group) return lose(LOST_HITS);
+  struct hit *hit = &group->hit[p->id % HIT_GROUP];
   __sync_fetch_and_add(&hit->packets, 1);
   __sync_fetch_and_add(&hit->bytes, p->length);
   return 0;

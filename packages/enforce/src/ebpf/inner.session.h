@@ -131,7 +131,10 @@ static __always_inline int find_session(struct packet *p, const struct tuple *t,
     return follow(p, &key, s, from_opener, is_error);
   }
   struct session_key *found = bpf_map_lookup_elem(&aliases, &key);
-  if (!found) return NONE;
+  if (!found) {
+    p->is_free = !is_error;
+    return NONE;
+  }
   main = *found;
   s = bpf_map_lookup_elem(&sessions, &main);
   if (!s) return NONE;
@@ -221,7 +224,7 @@ static __noinline int open_session(struct packet *p, const struct candidate *can
     .flags = (key_of_packet(&key, p) ? OPENER_B : 0) | (candidate->flags & CANDIDATE_DIODE ? DIODE : 0),
   };
   /* A session that did not take this packet still owns its tuple. */
-  if (is_taken(&key, p->now)) return INVALID_STATE;
+  if (!p->is_free && is_taken(&key, p->now)) return INVALID_STATE;
   if (candidate->flags & CANDIDATE_REDIRECT) {
     fresh.flags |= REDIRECTED;
     fresh.listen_address = candidate->listen_address;

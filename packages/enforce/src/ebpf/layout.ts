@@ -1,4 +1,5 @@
 /** What `inner.bpf.c` and everything that fills or reads its maps have in common. */
+import { SallyportError } from "@sallyport/core";
 
 /** Flags of `struct candidate`. */
 export const CANDIDATE = { diode: 1, redirect: 2, nowhere: 4 } as const;
@@ -6,7 +7,18 @@ export const CANDIDATE = { diode: 1, redirect: 2, nowhere: 4 } as const;
 export const PROTOCOL = { icmp: 1, tcp: 6, udp: 17 } as const;
 export const PAGE_BYTES = 2048;
 /** Pages of one slot in the program; those of slot 1 follow. */
-export const SLOT_PAGES = 2048;
+export const SLOT_PAGES = 4096;
+export const SLOT_WORDS: number = (SLOT_PAGES * PAGE_BYTES) / 4;
+/** Counters that share an entry of `hits`. */
+export const HIT_GROUP = 32;
+
+export function tooLarge(why: string): SallyportError {
+  return new SallyportError(
+    "ebpf-policy-too-large",
+    `the policy does not fit the eBPF program: ${why}`,
+    { hint: "merge conduits that differ in little, or name networks instead of addresses" },
+  );
+}
 
 const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
   byte.toString(16).padStart(2, "0"),

@@ -11,7 +11,8 @@ import {
   zoneNames,
   zoneNumber,
 } from "./lower.ts";
-import { conduit, leg, lowering, NOW, plant, port, span } from "./plant.test-kit.ts";
+import { placeIn } from "./pages.test-kit.ts";
+import { conduit, ip, leg, lowering, NOW, plant, port, span } from "./plant.test-kit.ts";
 
 const CLOCK = { nowMs: NOW, bootNs: 1_000_000_000n };
 const INTERFACES = new Map([
@@ -46,8 +47,13 @@ test("every key of a policy names its slot and generation", () => {
 });
 
 test("a source whose interface is missing belongs to an interface that cannot exist", () => {
-  const gate = writesTo("addresses").find(({ key }) => key.endsWith("0a 1f 00 14"));
-  assert.match(gate?.value ?? "", /^.. .. .. .. ff ff ff ff /);
+  const bytes = (text = ""): Uint8Array =>
+    Uint8Array.from(Buffer.from(text.replaceAll(" ", ""), "hex"));
+  const settings = bytes(writesTo("settings").at(-1)?.value);
+  const root = new DataView(settings.buffer).getUint32(68, true);
+  const pages = writesTo("pages").map(({ value }) => bytes(value));
+  assert.equal(placeIn(pages, root, ip("10.31.0.20"))?.ifindex, 0xffffffff);
+  assert.equal(placeIn(pages, root, ip("10.40.0.10"))?.ifindex, INTERFACES.get("sup0"));
 });
 
 test("ends are on the boot clock; closed is 0, open without an end is never over", () => {

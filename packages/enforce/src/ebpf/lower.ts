@@ -10,15 +10,14 @@ import { createHash } from "node:crypto";
 import { contains, prefixesOf, SallyportError } from "@sallyport/core";
 import { type EngineZone, type Grant, type Leg, type Point, REASONS } from "@sallyport/policy/legs";
 import type { LiveEntry, Lowering, Slot } from "../engine.ts";
-import { cellPages } from "./cells.ts";
 import { CANDIDATE, hex32, MapBytes, PROTOCOL, SLOT_PAGES, toHex } from "./layout.ts";
+import { type SlotPages, slotPages } from "./pages.ts";
 import { type AddressMark, classify, membersOf } from "./trie.ts";
 
 export type MapName =
   | "slots"
   | "settings"
   | "interfaces"
-  | "addresses"
   | "pages"
   | "grants"
   | "live"
@@ -93,15 +92,12 @@ export function fillSlot(lowering: Lowering, ifindexOf: IfindexOf, clock: ClockP
   const members = membersOf(lowering);
   const classes = classify(addressMarks(lowering, ifindexOf), members);
   const table = tableOf(lowering);
-  const { pages, cellMask } = cellPages(members, classes);
+  const filled = slotPages(members, classes);
   const known = entriesOf(lowering);
   return [
-    settings(lowering, 0, 0, 0),
+    settings(lowering, 0, { pages: [], cellMask: 0, addresses: 0 }),
     ...interfaces(lowering, ifindexOf),
-    ...classes.places.map(({ mark, sourceClass, targetClass }) =>
-      addressWrite(table, mark, sourceClass, targetClass),
-    ),
-    ...pages.map(
+    ...filled.pages.map(
       (page, index): MapWrite => ({
         map: "pages",
         key: pageKey(lowering.slot, index),
@@ -113,7 +109,7 @@ export function fillSlot(lowering: Lowering, ifindexOf: IfindexOf, clock: ClockP
       lowering,
       lowering.grants.map(({ grant }) => grant),
     ),
-    settings(lowering, table, cellMask, pages.length),
+    settings(lowering, table, filled),
   ];
 }
 
@@ -187,16 +183,16 @@ export function batchText(directory: string, writes: readonly MapWrite[]): strin
   return `${lines.join("\n")}\n`;
 }
 
-function settings(lowering: Lowering, table: number, mask: number, pages: number): MapWrite {
+function settings(lowering: Lowering, table: number, filled: SlotPages): MapWrite {
   const { sessionsPerZone, timeoutsSeconds: seconds } = lowering.legs.limits;
-  const value = new MapBytes(72).u32(table).u32(lowering.generation).u32(mask);
+  const value = new MapBytes(72).u32(table).u32(lowering.generation).u32(filled.cellMask);
   value.u32(sessionsPerZone);
   const { tcpOpening, tcpOpen, tcpClosing, udp, icmp } = seconds;
   // By session state: opening, answered, open, closing; then UDP and echo.
   for (const timeout of [tcpOpening, tcpOpening, tcpOpen, tcpClosing, udp, icmp]) {
     value.u64(BigInt(Math.round(timeout * 1000)) * 1_000_000n);
   }
-  value.u64(BigInt(pages));
+  value.u32(filled.pages.length).u32(filled.addresses);
   return { map: "settings", key: hex32(lowering.slot), value: value.hex() };
 }
 
@@ -235,26 +231,6 @@ function addressMarks({ legs, point }: Lowering, ifindexOf: IfindexOf): AddressM
     for (const address of addresses) marks.push({ address, length: 32, room: index + 1 });
   });
   return marks;
-}
-
-function addressWrite(
-  table: number,
-  mark: AddressMark,
-  sourceClass: number,
-  targetClass: number,
-): MapWrite {
-  const key = new MapBytes(12)
-    .u32(32 + mark.length)
-    .u32(table)
-    .be32(mark.address);
-  const flags = (mark.own === true ? 1 : 0) | (mark.broadcast === true ? 2 : 0);
-  const value = new MapBytes(16).u32(mark.zone ?? 0).u32(mark.ifindex ?? 0);
-  value
-    .u16(sourceClass)
-    .u16(targetClass)
-    .u16(mark.room ?? 0)
-    .u16(flags);
-  return { map: "addresses", key: key.hex(), value: value.hex() };
 }
 
 /** Where a slot's pages lie in the map. */

@@ -73,9 +73,12 @@ test("no bytes make the reader throw, and it claims no more than it was given", 
   );
 });
 
-// As `bpftool -j map dump` prints it, shortened.
-const HITS = `[{"key":["0x2a","0x00","0x00","0x00"],"value":["0x03","0x00","0x00","0x00","0x00",
-  "0x00","0x00","0x00","0x00","0x02","0x00","0x00","0x00","0x00","0x00","0x00"],"formatted":{}}]`;
+// As `bpftool -j map dump` prints it, shortened: numbers 32 to 63, of which 42 has passed packets.
+const HIT = `"0x03","0x00","0x00","0x00","0x00","0x00","0x00","0x00",
+  "0x00","0x02","0x00","0x00","0x00","0x00","0x00","0x00"`;
+const ZEROS = (count: number): string => `"0x00",`.repeat(count * 16).slice(0, -1);
+const HITS = `[{"key":["0x01","0x00","0x00","0x00"],
+  "value":[${ZEROS(10)},${HIT},${ZEROS(21)}],"formatted":{}}]`;
 
 test("counters are read from bpftool's dump; an answer of another form is an error", () => {
   assert.deepEqual(readHits(HITS), [{ id: 42, packets: 3, bytes: 512 }]);

@@ -8,7 +8,7 @@ import fs from "node:fs";
 import { SallyportError } from "@sallyport/core";
 import { type Point, REASONS } from "@sallyport/policy/legs";
 import type { DenialCounter, HitCounter, Slot } from "../engine.ts";
-import { toHex } from "./layout.ts";
+import { HIT_GROUP, toHex } from "./layout.ts";
 import type { MapName, MapWrite } from "./lower.ts";
 
 export interface PeerCounter {
@@ -46,11 +46,13 @@ export function readBootNs(): bigint {
 }
 
 export function readHits(json: string): HitCounter[] {
-  return entriesOf(json).map(({ key, value }) => ({
-    id: key.getUint32(0, true),
-    packets: Number(value.getBigUint64(0, true)),
-    bytes: Number(value.getBigUint64(8, true)),
-  }));
+  return entriesOf(json).flatMap(({ key, value }) =>
+    Array.from({ length: HIT_GROUP }, (_, index) => ({
+      id: key.getUint32(0, true) * HIT_GROUP + index,
+      packets: Number(value.getBigUint64(index * 16, true)),
+      bytes: Number(value.getBigUint64(index * 16 + 8, true)),
+    })).filter(({ packets }) => packets > 0),
+  );
 }
 
 /** `names`: see `zoneNames`. A zone that no slot has any more is named by its number. */
@@ -126,7 +128,7 @@ export function readSettings(
   return entriesOf(json).map(({ key, value }) => ({
     slot: key.getUint32(0, true) === 1 ? 1 : 0,
     table: value.getUint32(0, true),
-    pages: Number(value.getBigUint64(64, true)),
+    pages: value.getUint32(64, true),
   }));
 }
 
@@ -138,11 +140,10 @@ export function readEntries(map: MapName, json: string): MapWrite[] {
 /** Where a map's key has the number of its table; the others have none. */
 const TABLE_OFFSET: { readonly [Map in MapName]?: number } = {
   interfaces: 0,
-  addresses: 4,
   grants: 0,
   live: 0,
 };
-export const TABLED_MAPS: readonly MapName[] = ["interfaces", "addresses", "grants", "live"];
+export const TABLED_MAPS: readonly MapName[] = ["interfaces", "grants", "live"];
 
 /** Removes what slots left behind that are neither in force nor pending. Nothing there is reachable. */
 export function clearSlot(map: MapName, json: string, keep: readonly number[]): MapWrite[] {

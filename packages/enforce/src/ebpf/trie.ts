@@ -27,6 +27,8 @@ export interface Member {
   readonly diode: boolean;
   readonly from: number;
   readonly to: readonly Interval[];
+  /** Of a session conduit, which grants open. */
+  readonly session: boolean;
   /** By port; undefined: forward. An address or port without an entry leads nowhere. */
   readonly redirects: ReadonlyMap<number, Redirect> | undefined;
 }
@@ -60,7 +62,8 @@ export function membersOf({ legs, point, conduits }: Lowering): Member[] {
         if (leg.point !== point) continue;
         const diode = entry.diode || !leg.replies;
         for (const share of sharesOf(conduit, leg)) {
-          members.push({ leg, id: entry.id, diode, from, ...share });
+          const session = conduit.session !== undefined;
+          members.push({ leg, id: entry.id, diode, from, session, ...share });
         }
         from++;
       }

@@ -2,15 +2,13 @@
  * The first part of a slot's pages: a hash table of cells, their port ranges, the candidates of each
  * range. The layout is drawn in `inner.layout.h` above `struct page`; the bounds are the program's.
  */
-import { CANDIDATE, MapBytes, PROTOCOL, SLOT_WORDS, tooLarge } from "./layout.ts";
+import { CANDIDATE, PROTOCOL, SLOT_WORDS, tooLarge } from "./layout.ts";
 import type { Classes, Member } from "./trie.ts";
 
 const PROBES = 16;
 const RANGES_MAX = 1024;
 const CANDIDATES_MAX = 32;
 const PORT_MAX = 65_535;
-/** Bit 31 of a range's second word. */
-const RANGE_GRANTS = 0x80000000;
 /** The fuller the table, the fewer pieces of memory packets touch, and the longer they look. */
 const FULLEST = 0.8;
 
@@ -22,103 +20,63 @@ interface Cell {
 }
 
 interface Range {
-  readonly first: number;
-  readonly last: number;
-  /** In the order in which they are asked. */
-  readonly candidates: readonly MapBytes[];
+  readonly ports: number;
   readonly grants: boolean;
+  /** In the order in which they are asked, 4 words each. */
+  readonly candidates: readonly number[];
 }
 
-/** The ranges of a cell, and where those lie that are not in the cell itself. */
-interface Span {
-  readonly ranges: readonly Range[];
-  readonly firstRange: number;
-  readonly firstCandidates: readonly number[];
-}
+const CELL_WORDS = 8;
+const CANDIDATE_WORDS = 4;
+/** Bit 31 of a range's second word. */
+const RANGE_GRANTS = 0x80000000;
 
-export interface CellTable {
-  readonly cellMask: number;
-  /** A multiple of 4. */
-  readonly words: number;
-  /** From word 0 on. */
-  write(image: Uint8Array): void;
-}
-
-/** A cell is two steps of 4 words, which is what candidates are numbered in. */
-const CELL_BYTES = 32;
-const CELL_STEPS = 2;
-
-export function cellTable(members: readonly Member[], classes: Classes): CellTable {
-  const cells = cellsOf(members, classes);
-  const ranges: { readonly range: Range; readonly candidate: number }[] = [];
-  const candidates: MapBytes[] = [];
-  const shared = new Map<string, Span>();
-  const spans = cells.map((cell) => {
-    const key = cell.members.join(",");
-    const known = shared.get(key);
-    if (known !== undefined) return known;
-    const span = spanOf(cell, members, ranges.length, candidates);
-    if (span.ranges.length > 1) {
-      span.ranges.forEach((range, index) => {
-        ranges.push({ range, candidate: span.firstCandidates[index] ?? 0 });
-      });
-    }
-    shared.set(key, span);
-    return span;
-  });
-  const { buckets, size } = hashed(cells);
-  const firstCandidate = size * CELL_STEPS + Math.ceil(ranges.length / 2);
-  const write = (image: Uint8Array): void => {
-    const view = new DataView(image.buffer);
-    buckets.forEach((index, bucket) => {
-      const [cell, span] = index === undefined ? [] : [cells[index], spans[index]];
-      if (cell === undefined || span === undefined) return;
-      const at = bucket * CELL_BYTES;
-      view.setUint32(at, cell.classes, true);
-      view.setUint32(at + 4, cell.protocol | (span.ranges.length << 8), true);
-      const [only, another] = span.ranges;
-      if (only === undefined || another !== undefined) {
-        view.setUint32(at + 8, size * CELL_STEPS * 2 + span.firstRange, true);
-      } else if (isInCell(span.ranges)) {
-        writeRange(view, at + 8, only, bucket * CELL_STEPS + 1);
-        image.set(only.candidates[0]?.bytes ?? [], at + 16);
-      } else {
-        writeRange(view, at + 8, only, firstCandidate + (span.firstCandidates[0] ?? 0));
-      }
-    });
-    ranges.forEach(({ range, candidate }, index) => {
-      writeRange(view, size * CELL_BYTES + index * 8, range, firstCandidate + candidate);
-    });
-    candidates.forEach(({ bytes }, index) => image.set(bytes, (firstCandidate + index) * 16));
-  };
-  return { cellMask: size - 1, words: (firstCandidate + candidates.length) * 4, write };
-}
-
-function writeRange(view: DataView, at: number, range: Range, candidate: number): void {
-  const grants = range.grants ? RANGE_GRANTS : 0;
-  view.setUint32(at, range.first * 65_536 + range.last, true);
-  view.setUint32(at + 4, grants + candidate * 64 + range.candidates.length, true);
-}
-
-/** One conduit on one stretch of ports, as most cells are: read with the cell, in one piece. */
-function isInCell(ranges: readonly Range[]): boolean {
-  return ranges.length === 1 && ranges[0]?.candidates.length === 1;
-}
-
-function spanOf(
-  cell: Cell,
+/** The table, and behind it the ranges and candidates that don't lie in a cell itself. */
+export function cellWords(
   members: readonly Member[],
-  firstRange: number,
-  stored: MapBytes[],
-): Span {
-  const ranges = rangesOf(cell.members.flatMap((index) => members[index] ?? []));
-  if (isInCell(ranges)) return { ranges, firstRange, firstCandidates: [] };
-  const firstCandidates = ranges.map(({ candidates }) => {
-    const first = stored.length;
-    stored.push(...candidates);
-    return first;
+  classes: Classes,
+): { readonly words: number[]; readonly cellMask: number } {
+  const buckets = hashed(cellsOf(members, classes));
+  const words = new Array<number>(buckets.length * CELL_WORDS).fill(0);
+  const shared = new Map<string, readonly number[]>();
+  buckets.forEach((cell, bucket) => {
+    if (cell === undefined) return;
+    const at = bucket * CELL_WORDS;
+    const key = cell.members.join(",");
+    let named = shared.get(key);
+    if (named === undefined) {
+      const ranges = rangesOf(cell.members.flatMap((index) => members[index] ?? []));
+      const [only, another] = ranges;
+      if (another === undefined && only?.candidates.length === CANDIDATE_WORDS) {
+        // One conduit on one stretch of ports, as most cells are: read with the cell, in one piece.
+        named = [1, ...rangeWords(only, at + CELL_WORDS - CANDIDATE_WORDS), ...only.candidates];
+      } else {
+        named = [ranges.length, ...putRanges(words, ranges)];
+        shared.set(key, named);
+      }
+    }
+    const [count = 0, ...rest] = named;
+    [cell.classes, cell.protocol + count * 256, ...rest].forEach((word, index) => {
+      words[at + index] = word;
+    });
   });
-  return { ranges, firstRange, firstCandidates };
+  return { words, cellMask: buckets.length - 1 };
+}
+
+/** Puts ranges and candidates behind all words, and answers how the cell names them. */
+function putRanges(words: number[], ranges: readonly Range[]): number[] {
+  const list = ranges.flatMap((range) => {
+    return rangeWords(range, words.push(...range.candidates) - range.candidates.length);
+  });
+  if (ranges.length === 1) return list;
+  // Candidates begin at multiples of their size.
+  if (list.length % CANDIDATE_WORDS !== 0) list.push(0, 0);
+  return [(words.push(...list) - list.length) / 2];
+}
+
+function rangeWords({ ports, grants, candidates }: Range, at: number): number[] {
+  const list = (at / CANDIDATE_WORDS) * 64 + candidates.length / CANDIDATE_WORDS;
+  return [ports, grants ? RANGE_GRANTS + list : list];
 }
 
 /** Their table takes half of the pages at most, and leaves the rest to what they name and the trie. */
@@ -160,9 +118,9 @@ function rangesOf(members: readonly Member[]): Range[] {
       throw tooLarge(`${covering.length} conduits cover the same packets; ${CANDIDATES_MAX} may`);
     }
     const last = (starts[index + 1] ?? PORT_MAX + 1) - 1;
-    const candidates = covering.map((member) => candidateOf(member, first));
+    const candidates = covering.flatMap((member) => candidateOf(member, first));
     const grants = covering.some(({ session }) => session);
-    ranges.push({ first, last, candidates, grants });
+    ranges.push({ ports: first * 65_536 + last, candidates, grants });
   });
   if (ranges.length > RANGES_MAX) throw tooLarge(`${ranges.length} port ranges between two places`);
   return ranges;
@@ -172,12 +130,14 @@ function portsOf({ leg }: Member): readonly { readonly first: number; readonly l
   return leg.protocol === "icmp" ? [{ first: 0, last: PORT_MAX }] : leg.ports;
 }
 
-function candidateOf({ id, diode, redirects }: Member, port: number): MapBytes {
+function candidateOf({ id, diode, redirects }: Member, port: number): number[] {
   const redirect = redirects?.get(port);
   const nowhere = redirects === undefined ? 0 : CANDIDATE.nowhere;
   const leads = redirect === undefined ? nowhere : CANDIDATE.redirect;
-  const record = new MapBytes(16).u32(id).u32((diode ? CANDIDATE.diode : 0) | leads);
-  return record.be32(redirect?.listenAddress ?? 0).u16(redirect?.listenPort ?? 0);
+  const address = new DataView(new ArrayBuffer(4));
+  address.setUint32(0, redirect?.listenAddress ?? 0);
+  const flags = (diode ? CANDIDATE.diode : 0) | leads;
+  return [id, flags, address.getUint32(0, true), redirect?.listenPort ?? 0];
 }
 
 /** The same function is in the program. */
@@ -187,21 +147,21 @@ function cellHash(classes: number, protocol: number): number {
 }
 
 /** Open addressing; the table grows until nobody is further from home than the program looks. */
-function hashed(cells: readonly Cell[]): { buckets: (number | undefined)[]; size: number } {
-  for (let size = 64; size * CELL_BYTES <= SLOT_WORDS * 4; size *= 2) {
+function hashed(cells: readonly Cell[]): (Cell | undefined)[] {
+  for (let size = 64; size * CELL_WORDS <= SLOT_WORDS; size *= 2) {
     if (size * FULLEST < cells.length) continue;
-    const buckets = new Array<number | undefined>(size).fill(undefined);
-    const placed = cells.every(({ classes, protocol }, index) => {
-      const home = cellHash(classes, protocol);
+    const buckets = new Array<Cell | undefined>(size).fill(undefined);
+    const placed = cells.every((cell) => {
+      const home = cellHash(cell.classes, cell.protocol);
       for (let probe = 0; probe < PROBES; probe++) {
         const bucket = ((home + probe) & (size - 1)) >>> 0;
         if (buckets[bucket] !== undefined) continue;
-        buckets[bucket] = index;
+        buckets[bucket] = cell;
         return true;
       }
       return false;
     });
-    if (placed) return { buckets, size };
+    if (placed) return buckets;
   }
   throw tooLarge("its cells do not fit the table");
 }

@@ -33,11 +33,10 @@ import {
   readDenied,
   readEntries,
   readHits,
-  readLost,
   readPeers,
-  readSessions,
   TABLED_MAPS,
 } from "./read.ts";
+import { readLost, readSessions } from "./read.test-kit.ts";
 
 const skip =
   process.getuid?.() === 0 ? false : "needs root: loads an eBPF program into maps of its own";

@@ -23,22 +23,6 @@ export interface PeerCounter {
   readonly lastBootNs: bigint;
 }
 
-export interface SessionEntry {
-  readonly id: number;
-  readonly protocol: number;
-  /** Who opened it; for an echo both ports are its identifier. */
-  readonly source: number;
-  readonly sourcePort: number;
-  readonly target: number;
-  readonly targetPort: number;
-  readonly state: "opening" | "answered" | "open" | "closing" | "udp" | "echo";
-  /** `zoneNumber` of the opener's zone. */
-  readonly zone: number;
-  readonly openedBootNs: bigint;
-  readonly expiresBootNs: bigint;
-}
-const STATES = ["opening", "answered", "open", "closing", "udp", "echo"] as const;
-
 /** The boot clock, up to 10 ms late, so that ends reckoned from it come early and never late. */
 export function readBootNs(): bigint {
   const [uptime = ""] = fs.readFileSync("/proc/uptime", "utf8").split(" ");
@@ -83,35 +67,6 @@ export function readPeers(json: string): PeerCounter[] {
     sessions: Number(value.getBigUint64(0, true)),
     lastBootNs: value.getBigUint64(8, true),
   }));
-}
-
-/** How many events found no room in their counter's map. */
-export function readLost(json: string): { hits: number; denied: number; peers: number } {
-  const counts = entriesOf(json).map(({ value }) => Number(value.getBigUint64(0, true)));
-  const [hits = 0, denied = 0, peers = 0] = counts;
-  return { hits, denied, peers };
-}
-
-const OPENER_B = 1;
-
-export function readSessions(json: string): SessionEntry[] {
-  return entriesOf(json).map(({ key, value }) => {
-    const a = { address: key.getUint32(0), port: key.getUint16(8, true) };
-    const b = { address: key.getUint32(4), port: key.getUint16(10, true) };
-    const [from, to] = (value.getUint8(39) & OPENER_B) === 0 ? [a, b] : [b, a];
-    return {
-      protocol: key.getUint32(12, true),
-      source: from.address,
-      sourcePort: from.port,
-      target: to.address,
-      targetPort: to.port,
-      expiresBootNs: value.getBigUint64(0, true),
-      openedBootNs: value.getBigUint64(8, true),
-      id: value.getUint32(16, true),
-      zone: value.getUint32(20, true),
-      state: STATES[value.getUint8(38)] ?? "closing",
-    };
-  });
 }
 
 /** The slot that a packet is judged by at that time of the boot clock. */
@@ -168,12 +123,12 @@ export function contentDigest(programTag: string, writes: readonly MapWrite[]): 
   return hash.digest("hex");
 }
 
-interface Entry {
+export interface Entry {
   readonly key: DataView;
   readonly value: DataView;
 }
 
-function entriesOf(json: string): Entry[] {
+export function entriesOf(json: string): Entry[] {
   const parsed: unknown = JSON.parse(json);
   if (!Array.isArray(parsed)) throw unreadable("not a list");
   return parsed.map((item: { readonly key?: unknown; readonly value?: unknown }) => ({

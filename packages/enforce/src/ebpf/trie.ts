@@ -1,14 +1,8 @@
 /** Prefixes and the legs that begin or end in each: which classes of addresses a policy tells apart. */
-import {
-  type Interval,
-  type Ipv4,
-  type Prefix,
-  prefixesOf,
-  SallyportError,
-  subtract,
-} from "@sallyport/core";
+import { type Interval, type Ipv4, type Prefix, prefixesOf, subtract } from "@sallyport/core";
 import type { Conduit, Leg, Redirect } from "@sallyport/policy/legs";
 import type { Lowering } from "../engine.ts";
+import { tooLarge } from "./layout.ts";
 
 /** What is known about a prefix apart from legs. */
 export interface AddressMark extends Prefix {
@@ -119,11 +113,7 @@ class Interner {
     const number = this.#numbers.size;
     this.#memberships += set.length;
     if (number > CLASSES_MAX || this.#memberships > MEMBERSHIPS_MAX) {
-      throw new SallyportError(
-        "ebpf-policy-too-large",
-        "the conduits tell more classes of addresses apart than the eBPF program can",
-        { hint: "name networks instead of single addresses where the same conduits serve them" },
-      );
+      throw tooLarge("conduits tell too many classes of addresses apart");
     }
     this.#numbers.set(key, number);
     for (const member of set) this.holders[member]?.push(number);

@@ -9,8 +9,6 @@ const PROBES = 16;
 const RANGES_MAX = 1024;
 const CANDIDATES_MAX = 32;
 const PORT_MAX = 65_535;
-/** The fuller the table, the fewer pieces of memory packets touch, and the longer they look. */
-const FULLEST = 0.8;
 
 interface Cell {
   /** Source class << 16 | target class. */
@@ -80,7 +78,7 @@ function rangeWords({ ports, grants, candidates }: Range, at: number): number[] 
 }
 
 /** Their table takes half of the pages at most, and leaves the rest to what they name and the trie. */
-const CELLS_MAX = 100_000;
+const CELLS_MAX = 65_536;
 
 function cellsOf(members: readonly Member[], classes: Classes): Cell[] {
   const cells = new Map<number, Cell>();
@@ -149,7 +147,7 @@ function cellHash(classes: number, protocol: number): number {
 /** Open addressing; the table grows until nobody is further from home than the program looks. */
 function hashed(cells: readonly Cell[]): (Cell | undefined)[] {
   for (let size = 64; size * CELL_WORDS <= SLOT_WORDS; size *= 2) {
-    if (size * FULLEST < cells.length) continue;
+    if (size < cells.length * 2) continue;
     const buckets = new Array<Cell | undefined>(size).fill(undefined);
     const placed = cells.every((cell) => {
       const home = cellHash(cell.classes, cell.protocol);

@@ -43,7 +43,10 @@ interface Inside {
       readonly netns: string;
     }) => Engine;
   };
-  readonly "nftables/allow-all": { readonly allowAll: () => Document };
+  readonly "nftables/allow-all": {
+    readonly allowAll: () => Document;
+    readonly oneRule: (slot: Slot, id: number) => Document;
+  };
   readonly "apply/translation": {
     readonly TranslatedEngine: new (engine: Engine, netns: string) => Engine;
   };

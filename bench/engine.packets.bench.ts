@@ -4,6 +4,17 @@
  * bytes, spread evenly over all conduits, denial events off; the smallest packet with the cheapest
  * tracking, so that the rules weigh most.
  *
+ * What "the same rooms with one allow-all rule" holds, the same idea for both engines: the room and the
+ * engine are the product's, with screen, sessions, live set, budget, counters of hits and peers, and the
+ * refusals; only the look-ups of source, target and conduit gave way to one rule, under whose one
+ * number everything passes. For nftables that is `OneRule` (`nftables/allow-all.ts`, `oneRule`), for eBPF the
+ * program built with ALLOW_ALL. The goal is about this one. It leaves out what sessions, budgets and
+ * counting cost, which every policy pays, however small; so notes tell stricter ratios too:
+ * - nftables "one rule in its hooks": the product's hooks, screen and connection tracking, and one rule
+ *   that takes any tracked packet. No live set, no budget, nothing counted.
+ * - nftables "bare conntrack and one rule": connection tracking and one rule. None of the product's hooks either.
+ * - eBPF "a program that only marks": no sessions, nothing tracked or counted.
+ *
  * A packet's price is the kernel's time from its arrival on an interface to its end behind another,
  * on one core, without whoever sent it (`engine.packets.c`).
  *
@@ -24,7 +35,13 @@ import type { Bench, Result } from "./bench.ts";
 import { inside } from "./engine.doors.ts";
 import { FRAME_SLOT_BYTES, innerOnly, plantLegs } from "./engine.plant.ts";
 import { PacketRoom, PacketSource, type RoomOptions } from "./engine.rooms.ts";
-import { BareProgram, OneRule, OneRuleInFrame, OneRuleProgram } from "./engine.variants.ts";
+import {
+  BareProgram,
+  BareRule,
+  OneRule,
+  OneRuleInHooks,
+  OneRuleProgram,
+} from "./engine.variants.ts";
 import type { Engine } from "./engine.words.ts";
 import { interleaved, median, roundsOr, spread } from "./ratio.ts";
 
@@ -43,11 +60,6 @@ const SAMPLE = 100;
 const REPEAT = 20_000;
 
 type Kind = "nftables" | "ebpf";
-/** Printed beside: the same question with the other idea of what the rooms are without a policy. */
-const OTHER = {
-  nftables: "to one rule in the product's own hooks",
-  ebpf: "to a program that only marks",
-} as const;
 type Size = keyof typeof CONDUITS;
 interface Price {
   readonly first: number;
@@ -111,35 +123,42 @@ async function measure(kind: Kind, source: PacketSource): Promise<Result[]> {
   await using stack = new AsyncDisposableStack();
   const room = async (name: string, size: Size, engine: Maker): Promise<PacketRoom> =>
     stack.use(await PacketRoom.open(source, { name, legs: plant(size), makeEngine: engine }));
-  const one = await room("o", "thousand", make.oneRule);
-  const other = await room("f", "thousand", make.other);
   const hundred = await room("c", "hundred", make.ours);
-  const thousand = await room("k", "thousand", make.ours);
   const tenThousand = await room("x", "tenThousand", make.ours);
-  const seen = await interleaved(roundsOr(ROUNDS), {
-    one: (round) => price(kind, one, round),
-    other: (round) => price(kind, other, round),
-    hundred: (round) => price(kind, hundred, round),
-    thousand: (round) => price(kind, thousand, round),
-    tenThousand: (round) => price(kind, tenThousand, round),
-  });
-  const of = (name: keyof typeof seen, which: keyof Price): number[] =>
-    seen[name].map((found) => found[which]);
-  const toOther = (which: keyof Price): string =>
-    (median(of("other", which)) / median(of("thousand", which))).toFixed(2);
+  const rooms = new Map([
+    ["one", await room("o", "thousand", make.oneRule)],
+    ["hundred", hundred],
+    ["thousand", await room("k", "thousand", make.ours)],
+    ["tenThousand", tenThousand],
+  ]);
+  for (const [index, [name, engine]] of make.stricter.entries()) {
+    rooms.set(name, await room(`s${index}`, "thousand", engine));
+  }
+  const contestants = [...rooms].map(
+    ([name, each]) => [name, (round: number) => price(kind, each, round)] as const,
+  );
+  const seen = await interleaved<Readonly<Record<string, Price>>>(
+    roundsOr(ROUNDS),
+    Object.fromEntries(contestants),
+  );
+  const of = (name: string, which: keyof Price): number[] =>
+    (seen[name] ?? []).map((found) => found[which]);
+  const ratio = (above: string, below: string, which: keyof Price): number =>
+    median(of(above, which)) / median(of(below, which));
   const results = (["first", "established"] as const).flatMap((which): Result[] => {
-    const [rule, policy] = [of("one", which), of("thousand", which)];
-    const [small, large] = [of("hundred", which), of("tenThousand", which)];
+    const stricter = make.stricter.map(
+      ([name]) => `to ${name} ${ratio(name, "thousand", which).toFixed(2)}`,
+    );
     return [
       {
         id: `${kind}-${which}`,
-        ratio: median(rule) / median(policy),
-        note: `${spread(rule, policy)}; ${OTHER[kind]} ${toOther(which)}`,
+        ratio: ratio("one", "thousand", which),
+        note: [spread(of("one", which), of("thousand", which)), ...stricter].join("; "),
       },
       {
         id: `${kind}-growth-${which}`,
-        ratio: median(large) / median(small),
-        note: spread(large, small),
+        ratio: ratio("tenThousand", "hundred", which),
+        note: spread(of("tenThousand", which), of("hundred", which)),
       },
     ];
   });
@@ -166,17 +185,24 @@ async function measure(kind: Kind, source: PacketSource): Promise<Result[]> {
 
 type Maker = RoomOptions["makeEngine"];
 
-async function makers(
-  kind: Kind,
-  source: PacketSource,
-): Promise<{ readonly ours: Maker; readonly oneRule: Maker; readonly other: Maker }> {
+interface Makers {
+  readonly ours: Maker;
+  readonly oneRule: Maker;
+  /** Printed beside, by what it is: the same question with less left in the rooms. */
+  readonly stricter: readonly (readonly [string, Maker])[];
+}
+
+async function makers(kind: Kind, source: PacketSource): Promise<Makers> {
   if (kind === "nftables") {
     const { NftablesEngine } = await inside("nftables/engine");
     const ours = (netns: string): Engine => new NftablesEngine({ point: "inner", netns });
     return {
       ours,
-      oneRule: (netns) => new OneRule(netns),
-      other: (netns) => new OneRuleInFrame(netns, ours(netns)),
+      oneRule: (netns) => new OneRule(netns, ours(netns)),
+      stricter: [
+        ["one rule in its hooks", (netns) => new OneRuleInHooks(netns, ours(netns))],
+        ["bare conntrack and one rule", (netns) => new BareRule(netns)],
+      ],
     };
   }
   const [{ EbpfEngine }, { build }] = [await inside("ebpf/engine"), await inside("ebpf/build")];
@@ -185,7 +211,12 @@ async function makers(
   return {
     ours: (netns, directory) => new EbpfEngine({ point: "inner", netns, directory }),
     oneRule: (netns, directory) => new OneRuleProgram(netns, directory, object),
-    other: (netns) => new BareProgram(netns, source.at("programs", "bare")),
+    stricter: [
+      [
+        "a program that only marks",
+        (netns) => new BareProgram(netns, source.at("programs", "bare")),
+      ],
+    ],
   };
 }
 

@@ -31,7 +31,7 @@ export class SilentEngine implements Engine {
     return Promise.resolve();
   }
 
-  select(): Promise<void> {
+  select(..._selection: Parameters<Engine["select"]>): Promise<void> {
     return Promise.resolve();
   }
 
@@ -60,8 +60,8 @@ export class SilentEngine implements Engine {
   }
 }
 
-/** nftables with connection tracking and one rule. */
-export class OneRule extends SilentEngine {
+/** nftables with connection tracking and one rule, nothing of the product. */
+export class BareRule extends SilentEngine {
   readonly #netns: string;
 
   constructor(netns: string) {
@@ -75,34 +75,56 @@ export class OneRule extends SilentEngine {
   }
 }
 
-/** The product's own hooks, screen and translation, and one rule in place of all that judges. */
-export class OneRuleInFrame extends SilentEngine {
+/** The product's own hooks, screen and settings, and in its place one rule that counts nothing. */
+export class OneRuleInHooks extends SilentEngine {
   readonly #netns: string;
-  readonly #engine: Engine;
+  protected readonly engine: Engine;
 
   constructor(netns: string, engine: Engine) {
     super("inner");
     this.#netns = netns;
-    this.#engine = engine;
+    this.engine = engine;
   }
 
   override sysctls(legs: Legs): Readonly<Record<string, string>> {
-    return this.#engine.sysctls(legs);
+    return this.engine.sysctls(legs);
   }
 
   override install(legs: Legs): Promise<void> {
-    return this.#engine.install(legs);
+    return this.engine.install(legs);
   }
 
   override attach(interfaces: readonly string[]): Promise<void> {
-    return this.#engine.attach(interfaces);
+    return this.engine.attach(interfaces);
   }
 
   override async load(lowering: Lowering): Promise<void> {
-    await this.#engine.load(lowering);
+    await this.engine.load(lowering);
+    await loadRules(this.#netns, await this.rules(lowering));
+  }
+
+  protected async rules(_lowering: Lowering): Promise<readonly unknown[]> {
     const { allowAll } = await inside("nftables/allow-all");
     const judge = { family: "ip", table: "sallyport", name: "judge" };
-    await loadRules(this.#netns, [{ flush: { chain: judge } }, ...allowAll().nftables]);
+    return [{ flush: { chain: judge } }, ...allowAll().nftables];
+  }
+}
+
+/**
+ * The product with all it does for a session (live set, budget, hits, peers, chains of denials), and one
+ * rule where it looks up source, target and conduit: what `OneRuleProgram` is to the other engine.
+ */
+export class OneRule extends OneRuleInHooks {
+  /** Its number is one of the policy's, so that it is live and counted. */
+  protected override async rules({ slot, conduits }: Lowering): Promise<readonly unknown[]> {
+    const { oneRule } = await inside("nftables/allow-all");
+    const [first] = conduits.values();
+    if (first === undefined) throw new Error("a policy without conduits has no number to give");
+    return oneRule(slot, first.id).nftables;
+  }
+
+  override select(...selection: Parameters<Engine["select"]>): Promise<void> {
+    return this.engine.select(...selection);
   }
 }
 

@@ -25,6 +25,7 @@ export function oneRule(slot: Slot, id: number): nft.Document {
     insert: { rule: { family: "ip", table: nft.TABLE, chain: `slot_${slot}`, expr } },
   });
   const fresh = nft.match(nft.ct("mark"), "==", 0);
+  // Each insert puts its rule before all others.
   return {
     nftables: [
       insert(nft.goto(`sourced_${slot}`)),

@@ -1,5 +1,5 @@
 /** Which conduits cover which cell: (source class, target class, protocol, port). */
-import { type Interval, type Json, SallyportError } from "@sallyport/core";
+import { formatIpv4, type Interval, type Ipv4, type Json, SallyportError } from "@sallyport/core";
 import type { Leg } from "@sallyport/policy/legs";
 import type { Slot } from "../engine.ts";
 import { atoms } from "./classes.ts";
@@ -19,6 +19,9 @@ interface Cell {
   readonly candidates: { readonly id: number; readonly ports: readonly Interval[] }[];
 }
 const ANY_PORT: readonly Interval[] = [{ first: 0, last: 0 }];
+
+/** A cell's hosts where they are few: source, target, and the source's interface. Rows of their own. */
+export type Pairs = (source: number, target: number) => readonly (readonly [Ipv4, Ipv4, string])[];
 
 export class Cells {
   readonly #cells = new Map<string, Cell>();
@@ -49,22 +52,32 @@ export class Cells {
     }
   }
 
-  elements(slot: Slot): nft.Command[] {
-    const exact: Json[] = [];
+  elements(slot: Slot, pairsOf: Pairs): nft.Command[] {
+    const [exact, cells]: [Json[], Json[]] = [[], []];
     const ranges: Json[] = [];
     const echo: Json[] = [];
     for (const { source, target, protocol, candidates } of this.#cells.values()) {
+      const pairs = pairsOf(source, target);
       for (const atom of atoms(candidates.map(({ ports }) => ports))) {
         const number = this.#list(atom.items.map((item) => candidates[item]?.id ?? 0));
         const { first, last } = atom;
         const key = (port: Json): Json => nft.concat(source, target, protocol, port);
         if (protocol === "icmp") echo.push([nft.concat(source, target), number]);
         else if (last - first >= EXACT_PORTS) ranges.push([key({ range: [first, last] }), number]);
-        else for (let port = first; port <= last; port++) exact.push([key(port), number]);
+        else {
+          for (let port = first; port <= last; port++) {
+            if (pairs.length === 0) cells.push([key(port), number]);
+            for (const [from, to, device] of pairs) {
+              const hosts = [formatIpv4(from), formatIpv4(to)];
+              exact.push([nft.concat(...hosts, protocol, port, device), number]);
+            }
+          }
+        }
       }
     }
     return [
-      ...nft.elements(`cells_${slot}`, exact),
+      ...nft.elements(`exact_${slot}`, exact),
+      ...nft.elements(`cells_${slot}`, cells),
       ...nft.elements(`ranges_${slot}`, ranges),
       ...nft.elements(`echo_${slot}`, echo),
       ...this.#bundleElements(slot),

@@ -44,6 +44,8 @@ export interface Classes {
   readonly nets: readonly (Interval & { readonly number: number })[];
   /** The classes that make up the set of addresses given as item `index`. */
   of(index: number): readonly number[];
+  /** All addresses of a class of single hosts; none if it has a network. */
+  hostsOf(number: number): readonly Ipv4[];
   /** The items that the class's addresses are in. */
   readonly itemsOf: ReadonlyMap<number, readonly number[]>;
 }
@@ -72,10 +74,15 @@ export function classify(
     if (tail !== undefined && tail.number === number && tail.last + 1 === first) tail.last = last;
     else spans.push({ first, last, number });
   }
-  const hosts = spans.filter((span) => span.first === span.last);
+  const isHost = (span: Interval): boolean => span.first === span.last;
+  const byNumber = Map.groupBy(spans, ({ number }) => number);
   return {
-    hosts: hosts.map(({ first, number }) => ({ address: first, number })),
-    nets: spans.filter((span) => span.first !== span.last),
+    hosts: spans.filter(isHost).map(({ first, number }) => ({ address: first, number })),
+    nets: spans.filter((span) => !isHost(span)),
+    hostsOf: (number) => {
+      const own = byNumber.get(number) ?? [];
+      return own.every(isHost) ? own.map(({ first }) => first) : [];
+    },
     of: (index) => members[index] ?? [],
     itemsOf,
   };

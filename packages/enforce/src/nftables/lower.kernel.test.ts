@@ -474,6 +474,28 @@ describe("sessions", { skip }, () => {
       ]);
     }));
 
+  test("under a grant go before a conduit of the same hosts, which has them again at its end", () => {
+    const direct = conduit("z-direct", [leg(span(HMI), span(PLC), { ports: [port(4711, 4712)] })]);
+    const legs = plant([...CONDUITS, direct], PLENTY);
+    return withEngine(lowering(legs), async (harness) => {
+      const ids = async (...frames: readonly Frame[]): Promise<unknown[]> =>
+        (await harness.run([...frames])).map(({ id }) => id);
+      const own = CONDUITS.length + 1;
+      assert.deepEqual(await ids(asks(tcp(20, 4711))), [own]);
+      const liveness = { open: true, until: null, closedReason: "grant-expired" } as const;
+      const row = { grant: GRANT, entry: { id: 77, liveness, audit: false, diode: false } };
+      const granted = { ...lowering(legs), grants: [row] };
+      harness.apply(addGrant(granted, row));
+      assert.deepEqual(await ids(asks(tcp(21, 4711)), asks(tcp(21, 4712))), [77, own]);
+      assert.deepEqual(await seen(harness, answers(tcp(22, 4711))), ["wrong-interface"]);
+      const over = { ...liveness, open: false, until: null };
+      harness.apply(setLive(granted, [{ ...row.entry, liveness: over }]));
+      assert.deepEqual(await ids(asks(tcp(23, 4711))), [own]);
+      harness.apply(removeGrant(lowering(legs), row));
+      assert.deepEqual(await ids(asks(tcp(24, 4711))), [own]);
+    });
+  });
+
   test("fall back with the pending slot, and are counted by number through all of it", () =>
     withEngine(lowering(plant(CONDUITS, PLENTY)), async (harness) => {
       const packet = asks(udp(HMI, PLC, 9, 161));

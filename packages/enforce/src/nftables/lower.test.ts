@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Interval } from "@sallyport/core";
 import { conduit, CONDUITS, leg, lowering, plant, port, span } from "../ebpf/plant.test-kit.ts";
 import { atoms, classify } from "./classes.ts";
 import type { Document } from "./json.ts";
@@ -31,7 +32,7 @@ test("the number of rules does not depend on the policy", () => {
   );
   assert.ok(few > 100);
   assert.equal(ruleCount(fillSlot(lowering(plant(many)))), few);
-  assert.equal(elementsOf(fillSlot(lowering(plant(many))), "cells_0").length, 200);
+  assert.equal(elementsOf(fillSlot(lowering(plant(many))), "exact_0").length, 200);
 });
 
 test("addresses that the same conduits name share a class, however many there are", () => {
@@ -64,10 +65,42 @@ test("a few ports are exact cells, many are one range, and overlaps split both",
       ]),
     ),
   );
-  assert.equal(elementsOf(document, "cells_0").length, 4);
+  assert.equal(elementsOf(document, "exact_0").length, 4);
   assert.equal(elementsOf(document, "ranges_0").length, 2);
   assert.deepEqual(elementsOf(document, "first_0"), [[1, 1]]);
   assert.equal(elementsOf(document, "next_0").length, 1);
+});
+
+test("few named hosts are rows of their own; many, or a network, are cells of classes", () => {
+  const sizes = (from: Interval, to: Interval): number[] => {
+    const document = fillSlot(
+      lowering(plant([conduit("a", [leg(from, to, { ports: [port(502)] })])])),
+    );
+    return ["exact_0", "cells_0"].map((name) => elementsOf(document, name).length);
+  };
+  assert.deepEqual(sizes(HMI, PLC), [1, 0]);
+  assert.deepEqual(sizes(span("10.40.0.10", "10.40.0.99"), PLC), [0, 1]);
+  assert.deepEqual(sizes(HMI, span("10.41.0.10", "10.41.0.99")), [0, 1]);
+});
+
+test("a row of named hosts says where its source arrives: elsewhere it does not match", () => {
+  const document = fillSlot(
+    lowering(plant([conduit("a", [leg(HMI, PLC, { ports: [port(502)] })])])),
+  );
+  const concat = ["10.40.0.10", "10.41.0.10", "tcp", 502, "sup0"];
+  assert.deepEqual(elementsOf(document, "exact_0"), [[{ concat }, 1]]);
+});
+
+test("a zone's budget begins anew with another limit, its denials go on being counted", () => {
+  const numbers = (sessionsPerZone: number, name: string): Set<unknown> => {
+    const legs = plant([]);
+    const limited = { ...legs, limits: { ...legs.limits, sessionsPerZone } };
+    const rows = elementsOf(fillSlot(lowering(limited)), name) as [unknown, unknown][];
+    return new Set(rows.map(([, number]) => number));
+  };
+  assert.deepEqual(numbers(3, "zone_0"), numbers(3, "zone_0"));
+  assert.equal(numbers(3, "zone_0").intersection(numbers(4, "zone_0")).size, 1);
+  assert.deepEqual(numbers(3, "zone_mac_0"), numbers(4, "zone_mac_0"));
 });
 
 test("more conduits over one packet than the rules ask are an error, not a guess", () => {

@@ -5,7 +5,7 @@
 import { type Interval, type Json, normalize, SallyportError, subtract } from "@sallyport/core";
 import type { Conduit, Leg, Legs } from "@sallyport/policy/legs";
 import type { LiveEntry, Lowering, Slot } from "../engine.ts";
-import { Cells } from "./cells.ts";
+import { Cells, type Pairs } from "./cells.ts";
 import { classify } from "./classes.ts";
 import * as nft from "./json.ts";
 import { nowhere, sourceElements, targetElements, zoneElements } from "./places.ts";
@@ -15,6 +15,8 @@ import { translation } from "./skeleton.ts";
 import { answeringRules, CLOSED_REASONS, slotTables } from "./tables.ts";
 
 const CLASS_BASE = 16;
+/** Pairs of hosts in two classes that are so many rows rather than one cell; groups stay one element. */
+const EXACT_PAIRS = 4;
 
 type GrantRow = Lowering["grants"][number];
 
@@ -134,15 +136,24 @@ function cellElements(lowering: Lowering): nft.Command[] {
   const to = classify(targets.sets, CLASS_BASE, ([first]) => first === 0);
   const answering = to.hosts.map(({ address }) => address).sort((a, b) => a - b);
   const cells = new Cells();
+  const deviceOf = (number: number): string | undefined => {
+    const zone = legs.zones[from.itemsOf.get(number)?.[0] ?? -1];
+    return zone?.point === point ? zone.interface : undefined;
+  };
+  const pairsOf: Pairs = (source, target) => {
+    const [device, hosts, others] = [deviceOf(source), from.hostsOf(source), to.hostsOf(target)];
+    if (device === undefined || hosts.length * others.length > EXACT_PAIRS) return [];
+    return hosts.flatMap((host) => others.map((other) => [host, other, device] as const));
+  };
   for (const { leg, id, from: fromSet, to: toSet } of covering) {
     for (const source of from.of(fromSet)) {
       for (const target of to.of(toSet)) cells.cover(source, target, leg, id);
     }
   }
   return [
-    ...sourceElements(from, answering, legs, point, slot),
+    ...sourceElements(from, answering, deviceOf, slot),
     ...targetElements(to, slot),
-    ...cells.elements(slot),
+    ...cells.elements(slot, pairsOf),
   ];
 }
 

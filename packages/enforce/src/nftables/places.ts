@@ -1,6 +1,6 @@
 /** What addresses are to the engine: their zone, where they may arrive, and their class. */
 import { formatIpv4, type Interval, type Ipv4, type Json, normalize } from "@sallyport/core";
-import type { Legs, Point } from "@sallyport/policy/legs";
+import type { Legs } from "@sallyport/policy/legs";
 import type { Slot } from "../engine.ts";
 import { atoms, type Classes } from "./classes.ts";
 import * as nft from "./json.ts";
@@ -8,11 +8,11 @@ import * as nft from "./json.ts";
 const ADDRESS_LAST = 0xffffffff;
 const MULTICAST: Interval = { first: 0xe0000000, last: 0xefffffff };
 
-/** Stable numbers of engine zones, for budgets and denial counters; 0 is "in none". */
-export function zoneNumbers(legs: Legs): ReadonlyMap<number, string> {
+/** Stable numbers of engine zones, for denial counters; 0 is "in none". Others with a suffix. */
+export function zoneNumbers(legs: Legs, suffix = ""): ReadonlyMap<number, string> {
   const names = new Map<number, string>();
   for (const zone of legs.zones) {
-    let number = fnv1a(`${zone.name}@${zone.interface}`);
+    let number = fnv1a(`${zone.name}@${zone.interface}${suffix}`);
     while (number === 0 || names.has(number)) number = (number + 1) % 2 ** 31;
     names.set(number, zone.name);
   }
@@ -33,25 +33,23 @@ const hosts = (addresses: readonly Ipv4[]): Interval[] =>
 
 /** What addresses are, apart from conduits: zones by number, and where nothing may be sent. */
 export function zoneElements(legs: Legs, slot: Slot): nft.Command[] {
-  const numbers = [...zoneNumbers(legs).keys()];
   const zones = atoms([
     [{ first: 0, last: ADDRESS_LAST }],
     ...legs.zones.map((zone) => zone.addresses),
   ]);
-  const named = zones.map((atom) => ({ ...atom, number: numbers[(atom.items[1] ?? 0) - 1] ?? 0 }));
+  const rows = (names: ReadonlyMap<number, string>, show: (number: number) => Json): Json[] => {
+    const numbers = [...names.keys()];
+    return zones.map((atom) => [range(atom), show(numbers[(atom.items[1] ?? 0) - 1] ?? 0)]);
+  };
+  // The budget's limit is in the number: with another one a zone begins a new count.
+  const budgets = zoneNumbers(legs, `#${legs.limits.sessionsPerZone}`);
   const refusals = atoms(nowhere(legs)).map((atom): Json => {
     const reason = atom.items.includes(0) ? "to-gateway" : "multicast";
     return [range(atom), nft.goto(`note_${reason}_${slot}`)];
   });
   return [
-    ...nft.elements(
-      `zone_${slot}`,
-      named.map((atom) => [range(atom), atom.number]),
-    ),
-    ...nft.elements(
-      `zone_mac_${slot}`,
-      named.map((atom) => [range(atom), macOf(atom.number)]),
-    ),
+    ...nft.elements(`zone_${slot}`, rows(budgets, Number)),
+    ...nft.elements(`zone_mac_${slot}`, rows(zoneNumbers(legs), macOf)),
     ...nft.elements(`nowhere_${slot}`, refusals),
   ];
 }
@@ -73,14 +71,9 @@ export function macOf(number: number): string {
 export function sourceElements(
   from: Classes,
   targets: readonly Ipv4[],
-  legs: Legs,
-  point: Point,
+  deviceOf: (number: number) => string | undefined,
   slot: Slot,
 ): nft.Command[] {
-  const deviceOf = (number: number): string | undefined => {
-    const zone = legs.zones[from.itemsOf.get(number)?.[0] ?? -1];
-    return zone?.point === point ? zone.interface : undefined;
-  };
   const exact = new Map(from.hosts.map(({ address, number }) => [address, number]));
   for (const { first, last, number } of from.nets) {
     for (const address of between(targets, first, last)) exact.set(address, number);
@@ -89,17 +82,15 @@ export function sourceElements(
     const device = deviceOf(number);
     return device === undefined ? [] : [[nft.concat(formatIpv4(address), device), number]];
   });
-  const nets = from.nets.filter(({ number }) => deviceOf(number) !== undefined);
+  const here = from.nets.filter(({ number }) => deviceOf(number) !== undefined);
+  const nets = here.map((net): Json => [range(net), net.number]);
   const places = [...from.itemsOf.keys()].flatMap((number): Json[] => {
     const device = deviceOf(number);
     return device === undefined ? [] : [nft.concat(number, device)];
   });
   return [
     ...nft.elements(`src_host_${slot}`, rows),
-    ...nft.elements(
-      `src_net_${slot}`,
-      nets.map((net) => [range(net), net.number]),
-    ),
+    ...nft.elements(`src_net_${slot}`, nets),
     ...nft.elements(`src_if_${slot}`, places),
   ];
 }
@@ -118,14 +109,7 @@ function between(sorted: readonly Ipv4[], first: Ipv4, last: Ipv4): readonly Ipv
 }
 
 export function targetElements(to: Classes, slot: Slot): nft.Command[] {
-  return [
-    ...nft.elements(
-      `dst_host_${slot}`,
-      to.hosts.map(({ address, number }) => [formatIpv4(address), number]),
-    ),
-    ...nft.elements(
-      `dst_net_${slot}`,
-      to.nets.map((net) => [range(net), net.number]),
-    ),
-  ];
+  const single = to.hosts.map(({ address, number }) => [formatIpv4(address), number]);
+  const nets = to.nets.map((net) => [range(net), net.number]);
+  return [...nft.elements(`dst_host_${slot}`, single), ...nft.elements(`dst_net_${slot}`, nets)];
 }

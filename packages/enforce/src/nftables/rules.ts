@@ -38,11 +38,11 @@ export interface SlotRules {
 
 const MARK = nft.meta("mark");
 const PRIORITY = nft.meta("priority");
-const PAIR = nft.concat(PRIORITY, MARK);
 const L4PROTO = nft.meta("l4proto");
 const SOURCE = nft.field("ip", "saddr");
 const TARGET = nft.field("ip", "daddr");
 const PORT = nft.field("th", "dport");
+const PEER = nft.concat(MARK, SOURCE, TARGET, L4PROTO, PORT);
 const FLAGS = nft.field("tcp", "flags");
 const INTERFACE = nft.meta("iifname");
 /** IPS_DST_NAT of linux/netfilter/nf_conntrack_common.h. */
@@ -51,6 +51,8 @@ const REPLY = nft.match(nft.ct("direction"), "==", "reply");
 const ORIGINAL = nft.match(nft.ct("direction"), "==", "original");
 const NUMBER_OF_CONNECTION = nft.set(MARK, nft.and(nft.ct("mark"), ONE_WAY - 1));
 const IS_TCP = nft.match(L4PROTO, "==", "tcp");
+/** Tracked, and nobody's yet; does not match where there is no connection at all. */
+const FRESH = nft.match(nft.ct("mark"), "==", 0);
 
 export function slotRules(options: SlotRules): nft.Command[] {
   const { slot } = options;
@@ -75,7 +77,8 @@ type Add = (chain: string, ...expr: Json[]) => void;
 
 /**
  * Steps 7 and 9: `meta mark` becomes the source class, `meta priority` the target class. Packets of an
- * open session without anything special leave after two lookups.
+ * open session without anything special leave after two lookups; those of new ones, which are nobody's
+ * at step 8, take a way of their own.
  */
 function sourceRules(at: At, add: Add): void {
   const host = nft.set(MARK, nft.lookup(nft.concat(SOURCE, INTERFACE), at("src_host")));
@@ -83,21 +86,27 @@ function sourceRules(at: At, add: Add): void {
   const place = nft.match(nft.concat(MARK, INTERFACE), "==", `@${at("src_if")}`);
   const zone = nft.set(PRIORITY, nft.lookup(SOURCE, at("zone")));
   const elsewhere = nft.goto(at("note_wrong-interface"));
-  add("slot", host, nft.goto(at("sourced")));
-  add("slot", net, place, nft.goto(at("sourced")));
-  add("slot", zone, nft.match(PRIORITY, "!=", 0), elsewhere);
-  add("slot", nft.goto(at("note_no-src-zone")));
+  const udp = nft.match(L4PROTO, "==", "udp");
+  // Neither SYN nor FIN; the mark of a diode's connection is not in the live set as it is.
+  const amid = nft.match(nft.and(FLAGS, 3), "==", 0);
+  const live = nft.match(nft.ct("mark"), "==", `@${at("live")}`);
+  add("slot", FRESH, nft.goto(at("fresh")));
+  for (const kind of [udp, amid]) add("slot", kind, host, live, nft.goto(at("alive")));
+  for (const [chain, next] of [["slot", "sourced"] as const, ["classes", "destined"] as const]) {
+    add(chain, host, nft.goto(at(next)));
+    add(chain, net, place, nft.goto(at(next)));
+    add(chain, zone, nft.match(PRIORITY, "!=", 0), elsewhere);
+    add(chain, nft.goto(at("note_no-src-zone")));
+  }
 
   const target = (map: string): Json => nft.set(PRIORITY, nft.lookup(TARGET, at(map)));
-  const live = nft.match(nft.ct("mark"), "==", `@${at("live")}`);
-  add("sourced", nft.match(L4PROTO, "==", "udp"), live, nft.goto(at("alive")));
-  // Neither SYN nor FIN; the mark of a diode's connection is not in the live set as it is.
-  add("sourced", nft.match(nft.and(FLAGS, 3), "==", 0), live, nft.goto(at("alive")));
+  for (const kind of [udp, amid]) add("sourced", kind, live, nft.goto(at("alive")));
   add("sourced", nft.match(nft.ct("mark"), "!=", 0), nft.jump(at("session")));
-  add("sourced", target("dst_host"), nft.goto(at("classify")));
-  add("sourced", target("dst_net"), nft.goto(at("classify")));
-  add("sourced", nft.vmap(TARGET, at("nowhere")));
-  add("sourced", nft.goto(at("note_no-dst-zone")));
+  add("sourced", nft.goto(at("destined")));
+  add("destined", target("dst_host"), nft.goto(at("classify")));
+  add("destined", target("dst_net"), nft.goto(at("classify")));
+  add("destined", nft.vmap(TARGET, at("nowhere")));
+  add("destined", nft.goto(at("note_no-dst-zone")));
   // A grant that is closed leaves the packet to the conduits, which need the class again.
   add("granted", nft.match(MARK, "==", `@${at("live")}`), nft.goto(at("opening")));
   add("granted", host, nft.goto(at("candidates")));
@@ -154,7 +163,9 @@ function sessionRules(at: At, add: Add, slot: Slot): void {
 /** Step 10: `meta mark` becomes the number of the conduit or grant, or of a list of them. */
 function conduitRules(at: At, add: Add): void {
   const live = nft.match(MARK, "==", `@${at("live")}`);
-  const grant = nft.lookup(nft.concat(SOURCE, TARGET, L4PROTO, PORT), at("grants"));
+  const dialled = [SOURCE, TARGET, L4PROTO, PORT];
+  const grant = nft.lookup(nft.concat(...dialled), at("grants"));
+  const exact = nft.lookup(nft.concat(...dialled, INTERFACE), at("exact"));
   const cell = nft.concat(MARK, PRIORITY, L4PROTO, PORT);
   add("classify", nft.set(MARK, grant), nft.goto(at("granted")));
   add("classify", nft.goto(at("candidates")));
@@ -163,13 +174,19 @@ function conduitRules(at: At, add: Add): void {
   add("candidates", nft.set(MARK, nft.lookup(cell, at("ranges"))), found);
   const echo = nft.set(MARK, nft.lookup(nft.concat(MARK, PRIORITY), at("echo")));
   add("candidates", nft.match(L4PROTO, "==", "icmp"), echo, found);
+  add("candidates", nft.set(MARK, exact), found);
   add("candidates", nft.goto(at("unmatched")));
+  // A new session of named hosts is found by one lookup instead of three. What may be under a grant
+  // goes the long way, where source and target are known to be valid before a grant is asked.
+  add("fresh", nft.set(MARK, grant), nft.goto(at("classes")));
+  add("fresh", nft.set(MARK, exact), found);
+  add("fresh", nft.goto(at("classes")));
   add("found", live, nft.goto(at("opening")));
   add("found", nft.match(MARK, ">=", BUNDLE), nft.goto(at("bundled")));
   add("found", nft.goto(at("closed")));
 
   const head = nft.set(MARK, nft.lookup(PRIORITY, at("first")));
-  const next = nft.set(MARK, nft.lookup(PAIR, at("next")));
+  const next = nft.set(MARK, nft.lookup(nft.concat(PRIORITY, MARK), at("next")));
   add("bundled", nft.set(PRIORITY, nft.lookup(MARK, at("bundle"))));
   add("bundled", head, live, nft.goto(at("opening")));
   for (let more = 1; more < CANDIDATES_MAX; more++) {
@@ -193,24 +210,24 @@ function openingRules(at: At, add: Add, options: SlotRules): void {
   const icmp = (name: string, value: number): Json =>
     nft.match(nft.field("icmp", name), "!=", value);
   const invalid = nft.goto(at("note_invalid-state"));
+  // Without a connection (malformed) or with somebody's (the other direction) it is not fresh.
+  add("opening", nft.match(L4PROTO, "==", "udp"), FRESH, nft.goto(at("create")));
   add("opening", nft.match(nft.and(FLAGS, 0x17), "!=", 2), nft.goto(at("note_not-syn")));
   add("opening", icmp("type", 8), invalid);
   add("opening", icmp("code", 0), invalid);
-  // Without a connection (malformed) or with somebody's (the other direction) this does not match.
-  add("opening", nft.match(nft.ct("mark"), "==", 0), nft.goto(at("create")));
+  add("opening", FRESH, nft.goto(at("create")));
   add("opening", invalid);
 
-  add("create", nft.set(nft.ct("mark"), MARK));
-  // The limit is part of the key: a changed one starts a new count.
-  add("create", nft.set(PRIORITY, nft.lookup(SOURCE, at("zone"))), nft.set(MARK, sessionsPerZone));
+  const zone = nft.set(PRIORITY, nft.lookup(SOURCE, at("zone")));
+  add("create", nft.set(nft.ct("mark"), MARK), zone);
   const refuse = nft.goto(at("limited"));
   const rate = { rate: RECOUNTS_PER_SECOND, per: "second", burst: RECOUNTS_PER_SECOND, inv: true };
-  const full = nft.match(PAIR, "==", "@full");
-  add("create", full, nft.each("add", "flood", PAIR, { limit: rate }), refuse);
+  const full = nft.match(PRIORITY, "==", "@full");
+  add("create", full, nft.each("add", "flood", PRIORITY, { limit: rate }), refuse);
   const over = { "ct count": { val: sessionsPerZone, inv: true } };
-  add("create", nft.each("add", "budget", PAIR, over), refuse);
-  add("create", NUMBER_OF_CONNECTION);
-  add("create", nft.match(L4PROTO, "==", { set: ["tcp", "udp"] }), nft.jump("opened"));
+  add("create", nft.each("add", "budget", PRIORITY, over), refuse);
+  const peer = nft.each("update", "peers", PEER, nft.COUNTER);
+  add("create", nft.match(L4PROTO, "!=", "icmp"), peer);
   add("create", nft.match(MARK, "==", "@hits"));
   add("create", nft.match(MARK, "==", `@${at("special")}`), nft.jump(at("special")));
   add("create", IS_TCP, nft.jump("answering"));
@@ -222,8 +239,7 @@ function openingRules(at: At, add: Add, options: SlotRules): void {
   const began = nft.concat(MARK, INTERFACE);
   const redirecting = nft.match(began, "==", `@${at("redirecting")}`);
   add("special", redirecting, nft.set(MARK, HANDOVER[slot]), nft.ACCEPT);
-  add("limited", nft.each("add", "full", PAIR));
-  add("limited", NUMBER_OF_CONNECTION);
+  add("limited", nft.each("add", "full", PRIORITY));
   add("limited", nft.goto(at("note_session-limit")));
 }
 

@@ -6,7 +6,7 @@
  * tuple as dialled) → `translate` (DNAT) → `handover` (what was to be translated and was not, stops).
  *
  * Scratch registers, as nftables has no variables: `meta mark` is the source class, then the conduit's
- * number; `meta priority` is the target class, then the zone. The router resets the priority. The
+ * number; `meta priority` is the target class, then the source zone's budget. The router resets it. The
  * mark of a connection is its conduit's number; its top bit says that it is a diode's.
  */
 import type { PacketReason } from "@sallyport/policy/legs";
@@ -61,7 +61,7 @@ export function skeleton({
       nft.add("set", { name: "hits", type: "mark", stmt: [nft.COUNTER] }),
       nft.add("map", { name: "pending", ...pending }),
       nft.add("map", { name: "pending_early", ...pending }),
-      ...["sampled", "opened"].map((name) => nft.add("counter", { name })),
+      nft.add("counter", { name: "sampled" }),
       nft.add("counter", { name: "not-ipv4" }, "netdev"),
       ...slots,
       ...(installed ? [] : dynamicSets()),
@@ -80,7 +80,7 @@ export function skeleton({
   };
 }
 
-const CHAINS = ["early_tcp", "early_flags", "count", "opened", "writable"];
+const CHAINS = ["early_tcp", "early_flags", "count", "writable"];
 const BASE_CHAINS: readonly (readonly [string, string, number, string, string?])[] = [
   ["early", "prerouting", -450, "drop"],
   ["judge", "prerouting", -110, "drop"],
@@ -101,12 +101,11 @@ function writingRules(): nft.Command[] {
     nft.rule(chain, nft.each("update", name, key, ...stmt));
   return [
     write("count", "denied", nft.concat(...pair, source, target), nft.COUNTER),
-    nft.rule("opened", { counter: "opened" }),
-    write("opened", "peers", peer, nft.COUNTER),
-    write("writable", "flood", nft.concat(...pair), limit),
+    write("writable", "peers", peer, nft.COUNTER),
+    write("writable", "flood", nft.meta("priority"), limit),
     write("writable", "sample", nft.concat(...pair, source, to), limit),
     write("writable", "answering", tcpTuple(false)),
-    nft.rule("writable", nft.each("add", "budget", nft.concat(...pair), count)),
+    nft.rule("writable", nft.each("add", "budget", nft.meta("priority"), count)),
   ];
 }
 

@@ -23,9 +23,10 @@ export const EARLY_REASONS: readonly PacketReason[] = ["fragment", "ip-options",
 
 /** Chains of one slot; `rules.ts` fills them. */
 export const SLOT_CHAINS: readonly string[] = [
-  ...["slot", "early", "sourced", "alive", "session", "session_syn", "session_icmp"],
-  ...["session_live", "alive_slow", "lost", "ended", "classify", "candidates", "granted", "found"],
-  ...["bundled", "head", "closed", "unmatched", "opening", "create", "special", "limited"],
+  ...["slot", "fresh", "classes", "destined", "early", "sourced", "alive"],
+  ...["session", "session_syn", "session_icmp", "session_live", "alive_slow", "lost", "ended"],
+  ...["classify", "candidates", "granted", "found", "bundled", "head", "closed", "unmatched"],
+  ...["opening", "create", "special", "limited"],
   ...REASONS.map((reason) => `note_${reason}`),
 ];
 
@@ -39,6 +40,7 @@ const SLOT_TABLES = `
   nowhere           ipv4_addr                                 verdict       interval
   zone              ipv4_addr                                 classid       interval
   zone_mac          ipv4_addr                                 ether_addr    interval
+  exact             ipv4_addr.ipv4_addr.inet_proto.inet_service.ifname  mark
   cells             mark.classid.inet_proto.inet_service      mark
   ranges            mark.classid.inet_proto.inet_service      mark          interval
   echo              mark.classid                              mark
@@ -66,9 +68,9 @@ const DYNAMIC_SETS = `
   sample     classid.mark.ether_addr.ipv4_addr                   4096   60
   peers      mark.ipv4_addr.ipv4_addr.inet_proto.inet_service    16384  3600
   answering  ipv4_addr.inet_service.ipv4_addr.inet_service       65536  60
-  budget     classid.mark                                        65536
-  flood      classid.mark                                        65536
-  full       classid.mark                                        65536  1`;
+  budget     classid                                             65536
+  flood      classid                                             65536
+  full       classid                                             65536  1`;
 
 interface Table {
   readonly name: string;

@@ -1,5 +1,5 @@
 /** Which conduits cover which cell: (source class, target class, protocol, port). */
-import { formatIpv4, type Interval, type Ipv4, type Json, SallyportError } from "@sallyport/core";
+import { type Interval, type Json, SallyportError } from "@sallyport/core";
 import type { Leg } from "@sallyport/policy/legs";
 import type { Slot } from "../engine.ts";
 import { atoms } from "./classes.ts";
@@ -21,7 +21,7 @@ interface Cell {
 const ANY_PORT: readonly Interval[] = [{ first: 0, last: 0 }];
 
 /** A cell's hosts where they are few: source, target, and the source's interface. Rows of their own. */
-export type Pairs = (source: number, target: number) => readonly (readonly [Ipv4, Ipv4, string])[];
+export type Pairs = (source: number, target: number) => readonly (readonly Json[])[];
 
 export class Cells {
   readonly #cells = new Map<string, Cell>();
@@ -58,21 +58,17 @@ export class Cells {
     const echo: Json[] = [];
     for (const { source, target, protocol, candidates } of this.#cells.values()) {
       const pairs = pairsOf(source, target);
+      const [into, keys] = pairs.length === 0 ? [cells, [[source, target]]] : [exact, pairs];
       for (const atom of atoms(candidates.map(({ ports }) => ports))) {
         const number = this.#list(atom.items.map((item) => candidates[item]?.id ?? 0));
         const { first, last } = atom;
         const key = (port: Json): Json => nft.concat(source, target, protocol, port);
         if (protocol === "icmp") echo.push([nft.concat(source, target), number]);
         else if (last - first >= EXACT_PORTS) ranges.push([key({ range: [first, last] }), number]);
-        else {
+        else
           for (let port = first; port <= last; port++) {
-            if (pairs.length === 0) cells.push([key(port), number]);
-            for (const [from, to, device] of pairs) {
-              const hosts = [formatIpv4(from), formatIpv4(to)];
-              exact.push([nft.concat(...hosts, protocol, port, device), number]);
-            }
+            for (const hosts of keys) into.push([nft.concat(...hosts, protocol, port), number]);
           }
-        }
       }
     }
     return [

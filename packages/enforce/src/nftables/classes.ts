@@ -2,7 +2,7 @@
  * Address classes: all addresses that exactly the same legs name are one class, so that a packet is
  * judged by two small numbers, its protocol and its port, in one lookup however many conduits there are.
  */
-import type { Interval, Ipv4 } from "@sallyport/core";
+import { formatIpv4, type Interval, type Ipv4 } from "@sallyport/core";
 
 /** The stretch that exactly these items cover, as positions in the list, ascending. */
 export interface Atom extends Interval {
@@ -44,8 +44,8 @@ export interface Classes {
   readonly nets: readonly (Interval & { readonly number: number })[];
   /** The classes that make up the set of addresses given as item `index`. */
   of(index: number): readonly number[];
-  /** All addresses of a class of single hosts; none if it has a network. */
-  hostsOf(number: number): readonly Ipv4[];
+  /** All addresses of a class of single hosts, written out; none if it has a network. */
+  hostsOf(number: number): readonly string[];
   /** The items that the class's addresses are in. */
   readonly itemsOf: ReadonlyMap<number, readonly number[]>;
 }
@@ -81,7 +81,7 @@ export function classify(
     nets: spans.filter((span) => !isHost(span)),
     hostsOf: (number) => {
       const own = byNumber.get(number) ?? [];
-      return own.every(isHost) ? own.map(({ first }) => first) : [];
+      return own.every(isHost) ? own.map(({ first }) => formatIpv4(first)) : [];
     },
     of: (index) => members[index] ?? [],
     itemsOf,

@@ -38,10 +38,6 @@ export function conntrackSysctls(limits: EngineLimits): Readonly<Record<string, 
     tcp_ignore_invalid_rst: 1,
     checksum: 0,
   };
-  return Object.fromEntries(
-    Object.entries(seconds).map(([name, value]) => [
-      `net.netfilter.nf_conntrack_${name}`,
-      `${value}`,
-    ]),
-  );
+  const named = (name: string): string => `net.netfilter.nf_conntrack_${name}`;
+  return Object.fromEntries(Object.entries(seconds).map(([name, to]) => [named(name), `${to}`]));
 }

@@ -87,7 +87,7 @@ test("a row of named hosts says where its source arrives: elsewhere it does not 
   const document = fillSlot(
     lowering(plant([conduit("a", [leg(HMI, PLC, { ports: [port(502)] })])])),
   );
-  const concat = ["10.40.0.10", "10.41.0.10", "tcp", 502, "sup0"];
+  const concat = ["10.40.0.10", "10.41.0.10", "sup0", "tcp", 502];
   assert.deepEqual(elementsOf(document, "exact_0"), [[{ concat }, 1]]);
 });
 

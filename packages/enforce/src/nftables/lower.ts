@@ -31,6 +31,7 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
   const { sessionsPerZone } = legs.limits;
   const rules = { slot, generation, sessionsPerZone, sampled: options.sampled ?? true };
   const entries = [...conduits.values(), ...grants.map(({ entry }) => entry)];
+  const numbers = entries.map(({ id }) => id);
   const redirects = allRedirects(lowering);
   const commands: nft.Command[] = [
     ...slotTables(slot).map(({ name, isMap }) => nft.flush(isMap ? "map" : "set", name)),
@@ -41,10 +42,7 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
     ...(redirects.ids.length === 0 ? [] : translation()),
     ...redirects.elements.flatMap(asCommands),
     ...asCommands(grantRows(lowering)),
-    ...nft.elements(
-      "hits",
-      entries.map(({ id }) => id),
-    ),
+    ...nft.elements("hits", numbers),
     ...liveElements(entries, now, slot),
   ];
   const special = new Set(redirects.ids);
@@ -136,14 +134,15 @@ function cellElements(lowering: Lowering): nft.Command[] {
   const to = classify(targets.sets, CLASS_BASE, ([first]) => first === 0);
   const answering = to.hosts.map(({ address }) => address).sort((a, b) => a - b);
   const cells = new Cells();
-  const deviceOf = (number: number): string | undefined => {
-    const zone = legs.zones[from.itemsOf.get(number)?.[0] ?? -1];
-    return zone?.point === point ? zone.interface : undefined;
-  };
+  const devices = new Map<number, string>();
+  for (const [number, [first = zones]] of from.itemsOf) {
+    const zone = legs.zones[first];
+    if (zone?.point === point) devices.set(number, zone.interface);
+  }
   const pairsOf: Pairs = (source, target) => {
-    const [device, hosts, others] = [deviceOf(source), from.hostsOf(source), to.hostsOf(target)];
+    const [device, hosts, others] = [devices.get(source), from.hostsOf(source), to.hostsOf(target)];
     if (device === undefined || hosts.length * others.length > EXACT_PAIRS) return [];
-    return hosts.flatMap((host) => others.map((other) => [host, other, device] as const));
+    return hosts.flatMap((host) => others.map((other) => [host, other, device]));
   };
   for (const { leg, id, from: fromSet, to: toSet } of covering) {
     for (const source of from.of(fromSet)) {
@@ -151,7 +150,7 @@ function cellElements(lowering: Lowering): nft.Command[] {
     }
   }
   return [
-    ...sourceElements(from, answering, deviceOf, slot),
+    ...sourceElements(from, answering, devices, slot),
     ...targetElements(to, slot),
     ...cells.elements(slot, pairsOf),
   ];

@@ -33,10 +33,8 @@ const hosts = (addresses: readonly Ipv4[]): Interval[] =>
 
 /** What addresses are, apart from conduits: zones by number, and where nothing may be sent. */
 export function zoneElements(legs: Legs, slot: Slot): nft.Command[] {
-  const zones = atoms([
-    [{ first: 0, last: ADDRESS_LAST }],
-    ...legs.zones.map((zone) => zone.addresses),
-  ]);
+  const everything = [{ first: 0, last: ADDRESS_LAST }];
+  const zones = atoms([everything, ...legs.zones.map((zone) => zone.addresses)]);
   const rows = (names: ReadonlyMap<number, string>, show: (number: number) => Json): Json[] => {
     const numbers = [...names.keys()];
     return zones.map((atom) => [range(atom), show(numbers[(atom.items[1] ?? 0) - 1] ?? 0)]);
@@ -71,7 +69,7 @@ export function macOf(number: number): string {
 export function sourceElements(
   from: Classes,
   targets: readonly Ipv4[],
-  deviceOf: (number: number) => string | undefined,
+  devices: ReadonlyMap<number, string>,
   slot: Slot,
 ): nft.Command[] {
   const exact = new Map(from.hosts.map(({ address, number }) => [address, number]));
@@ -79,15 +77,12 @@ export function sourceElements(
     for (const address of between(targets, first, last)) exact.set(address, number);
   }
   const rows = [...exact].flatMap(([address, number]): Json[] => {
-    const device = deviceOf(number);
+    const device = devices.get(number);
     return device === undefined ? [] : [[nft.concat(formatIpv4(address), device), number]];
   });
-  const here = from.nets.filter(({ number }) => deviceOf(number) !== undefined);
+  const here = from.nets.filter(({ number }) => devices.has(number));
   const nets = here.map((net): Json => [range(net), net.number]);
-  const places = [...from.itemsOf.keys()].flatMap((number): Json[] => {
-    const device = deviceOf(number);
-    return device === undefined ? [] : [nft.concat(number, device)];
-  });
+  const places = [...devices].map(([number, device]) => nft.concat(number, device));
   return [
     ...nft.elements(`src_host_${slot}`, rows),
     ...nft.elements(`src_net_${slot}`, nets),

@@ -85,22 +85,20 @@ function sourceRules(at: At, add: Add): void {
   const net = nft.set(MARK, nft.lookup(SOURCE, at("src_net")));
   const place = nft.match(nft.concat(MARK, INTERFACE), "==", `@${at("src_if")}`);
   const zone = nft.set(PRIORITY, nft.lookup(SOURCE, at("zone")));
-  const elsewhere = nft.goto(at("note_wrong-interface"));
-  const udp = nft.match(L4PROTO, "==", "udp");
   // Neither SYN nor FIN; the mark of a diode's connection is not in the live set as it is.
-  const amid = nft.match(nft.and(FLAGS, 3), "==", 0);
+  const amid = [nft.match(L4PROTO, "==", "udp"), nft.match(nft.and(FLAGS, 3), "==", 0)];
   const live = nft.match(nft.ct("mark"), "==", `@${at("live")}`);
   add("slot", FRESH, nft.goto(at("fresh")));
-  for (const kind of [udp, amid]) add("slot", kind, host, live, nft.goto(at("alive")));
+  for (const kind of amid) add("slot", kind, host, live, nft.goto(at("alive")));
   for (const [chain, next] of [["slot", "sourced"] as const, ["classes", "destined"] as const]) {
     add(chain, host, nft.goto(at(next)));
     add(chain, net, place, nft.goto(at(next)));
-    add(chain, zone, nft.match(PRIORITY, "!=", 0), elsewhere);
+    add(chain, zone, nft.match(PRIORITY, "!=", 0), nft.goto(at("note_wrong-interface")));
     add(chain, nft.goto(at("note_no-src-zone")));
   }
 
   const target = (map: string): Json => nft.set(PRIORITY, nft.lookup(TARGET, at(map)));
-  for (const kind of [udp, amid]) add("sourced", kind, live, nft.goto(at("alive")));
+  for (const kind of amid) add("sourced", kind, live, nft.goto(at("alive")));
   add("sourced", nft.match(nft.ct("mark"), "!=", 0), nft.jump(at("session")));
   add("sourced", nft.goto(at("destined")));
   add("destined", target("dst_host"), nft.goto(at("classify")));
@@ -163,9 +161,8 @@ function sessionRules(at: At, add: Add, slot: Slot): void {
 /** Step 10: `meta mark` becomes the number of the conduit or grant, or of a list of them. */
 function conduitRules(at: At, add: Add): void {
   const live = nft.match(MARK, "==", `@${at("live")}`);
-  const dialled = [SOURCE, TARGET, L4PROTO, PORT];
-  const grant = nft.lookup(nft.concat(...dialled), at("grants"));
-  const exact = nft.lookup(nft.concat(...dialled, INTERFACE), at("exact"));
+  const grant = nft.lookup(nft.concat(SOURCE, TARGET, L4PROTO, PORT), at("grants"));
+  const exact = nft.lookup(nft.concat(SOURCE, TARGET, INTERFACE, L4PROTO, PORT), at("exact"));
   const cell = nft.concat(MARK, PRIORITY, L4PROTO, PORT);
   add("classify", nft.set(MARK, grant), nft.goto(at("granted")));
   add("classify", nft.goto(at("candidates")));
@@ -207,14 +204,12 @@ function conduitRules(at: At, add: Add): void {
 /** Steps 11 to 13. */
 function openingRules(at: At, add: Add, options: SlotRules): void {
   const { slot, sessionsPerZone } = options;
-  const icmp = (name: string, value: number): Json =>
-    nft.match(nft.field("icmp", name), "!=", value);
   const invalid = nft.goto(at("note_invalid-state"));
   // Without a connection (malformed) or with somebody's (the other direction) it is not fresh.
   add("opening", nft.match(L4PROTO, "==", "udp"), FRESH, nft.goto(at("create")));
   add("opening", nft.match(nft.and(FLAGS, 0x17), "!=", 2), nft.goto(at("note_not-syn")));
-  add("opening", icmp("type", 8), invalid);
-  add("opening", icmp("code", 0), invalid);
+  add("opening", nft.match(nft.field("icmp", "type"), "!=", 8), invalid);
+  add("opening", nft.match(nft.field("icmp", "code"), "!=", 0), invalid);
   add("opening", FRESH, nft.goto(at("create")));
   add("opening", invalid);
 
@@ -226,8 +221,7 @@ function openingRules(at: At, add: Add, options: SlotRules): void {
   add("create", full, nft.each("add", "flood", PRIORITY, { limit: rate }), refuse);
   const over = { "ct count": { val: sessionsPerZone, inv: true } };
   add("create", nft.each("add", "budget", PRIORITY, over), refuse);
-  const peer = nft.each("update", "peers", PEER, nft.COUNTER);
-  add("create", nft.match(L4PROTO, "!=", "icmp"), peer);
+  add("create", nft.match(L4PROTO, "!=", "icmp"), nft.each("update", "peers", PEER, nft.COUNTER));
   add("create", nft.match(MARK, "==", "@hits"));
   add("create", nft.match(MARK, "==", `@${at("special")}`), nft.jump(at("special")));
   add("create", IS_TCP, nft.jump("answering"));
@@ -236,8 +230,7 @@ function openingRules(at: At, add: Add, options: SlotRules): void {
   add("special", nft.match(MARK, "==", `@${at("diode")}`), oneWay);
   add("special", nft.match(MARK, "==", `@${at("audit")}`), nft.jump(at("note_would-deny")));
   // A conduit may be redirected where it begins and forwarded where its gate dials on.
-  const began = nft.concat(MARK, INTERFACE);
-  const redirecting = nft.match(began, "==", `@${at("redirecting")}`);
+  const redirecting = nft.match(nft.concat(MARK, INTERFACE), "==", `@${at("redirecting")}`);
   add("special", redirecting, nft.set(MARK, HANDOVER[slot]), nft.ACCEPT);
   add("limited", nft.each("add", "full", PRIORITY));
   add("limited", nft.goto(at("note_session-limit")));

@@ -40,7 +40,7 @@ const SLOT_TABLES = `
   nowhere           ipv4_addr                                 verdict       interval
   zone              ipv4_addr                                 classid       interval
   zone_mac          ipv4_addr                                 ether_addr    interval
-  exact             ipv4_addr.ipv4_addr.inet_proto.inet_service.ifname  mark
+  exact             ipv4_addr.ipv4_addr.ifname.inet_proto.inet_service  mark
   cells             mark.classid.inet_proto.inet_service      mark
   ranges            mark.classid.inet_proto.inet_service      mark          interval
   echo              mark.classid                              mark

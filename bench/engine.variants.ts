@@ -35,20 +35,20 @@ export class SilentEngine implements Engine {
     return Promise.resolve();
   }
 
-  setLive(): Promise<void> {
-    return Promise.resolve();
+  setLive(): ReturnType<Engine["setLive"]> {
+    return Promise.resolve(new Map());
   }
 
-  addGrant(): Promise<void> {
-    return Promise.resolve();
+  addGrant(): ReturnType<Engine["addGrant"]> {
+    return Promise.resolve(new Map());
   }
 
-  removeGrant(): Promise<void> {
-    return Promise.resolve();
+  removeGrant(): ReturnType<Engine["removeGrant"]> {
+    return Promise.resolve(new Map());
   }
 
   readBack(): ReturnType<Engine["readBack"]> {
-    return Promise.resolve({ digest: "", slot: 0, interfaces: undefined });
+    return Promise.resolve({ digest: "", entries: new Map(), slot: 0, interfaces: undefined });
   }
 
   counters(): ReturnType<Engine["counters"]> {

@@ -10,7 +10,7 @@ export type {
   Selection,
 } from "./apply/engine-port.ts";
 export type { Counters, Named } from "./apply/counters.ts";
-export type { Difference } from "./apply/drift.ts";
+export type { Difference, Finding } from "./apply/drift.ts";
 export { type ApplyRequest, Enforcement, type EnforcementOptions } from "./apply/enforcement.ts";
 export type { GrantRequest } from "./apply/grants.ts";
 export { type Output, type RunOptions, run, tryRun } from "./apply/run.ts";

@@ -8,6 +8,7 @@ import { ApproverActs } from "./approvals/approver-acts.ts";
 import type { ApproverBook } from "./approvals/approver-book.ts";
 import { ClockWatch } from "./clock-watch.ts";
 import { type CompilerHome, compileInChild } from "./compile-child.ts";
+import { DriftNews } from "./drift-news.ts";
 import type { EventLog } from "./event-log.ts";
 import { FlowMinutes } from "./flow-minutes.ts";
 import type { Instance } from "./instance.ts";
@@ -75,6 +76,7 @@ export class EnforcerService {
   readonly #minutes: FlowMinutes;
   #appliedOver: number | undefined;
   #driftAt = 0;
+  readonly #driftNews = new DriftNews();
   #nextChange: number | null = null;
   #rescheduledMs = performance.now();
   #told = "";
@@ -313,9 +315,10 @@ export class EnforcerService {
 
   async #seekDrift(): Promise<readonly string[]> {
     this.#driftAt = Date.now();
-    const found = (await this.#options.enforcement.repair()).map(({ what }) => what);
-    if (found.length > 0) this.#record("drift", { differences: found.slice(0, 50) });
-    return found;
+    const found = await this.#options.enforcement.repair();
+    const news = this.#driftNews.of(found);
+    if (news !== undefined) this.#record(news.type, news.fields);
+    return found.map(({ what }) => what);
   }
 
   async #count(nowMs: number): Promise<void> {

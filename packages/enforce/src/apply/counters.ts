@@ -28,6 +28,29 @@ export interface Named {
   readonly grant: string;
 }
 
+/**
+ * Of the conduits in these legs, all numbers that they and their grants ever had: what a number counted
+ * belongs to its conduit for good, whatever took its place.
+ */
+export function numbersOf(
+  legs: readonly Legs[],
+  conduits: Readonly<Record<string, number>>,
+  grants: Iterable<readonly [number, { readonly conduit: string; readonly grant: string }]>,
+): Named[] {
+  const all = legs.flatMap((each) => each.conduits);
+  const sources = new Map(all.map(({ name, source }) => [name, source]));
+  const named = Object.entries(conduits).flatMap(([key, id]): Named[] => {
+    // A key is a conduit's name, `#` and what it allows.
+    const [name = ""] = key.split("#");
+    const source = sources.get(name);
+    return source === undefined ? [] : [{ id, name, source, grant: "" }];
+  });
+  for (const [id, { conduit: name, grant }] of grants) {
+    named.push({ id, name, source: sources.get(name) ?? "", grant });
+  }
+  return named;
+}
+
 export async function countersOf(
   rooms: RoomSet,
   legs: Legs,

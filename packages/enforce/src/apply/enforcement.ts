@@ -9,8 +9,8 @@ import { checkInvariants, type Grant, type Legs, nextChange } from "@sallyport/p
 import type { Slot } from "../engine.ts";
 import { standingRooms } from "../rooms/instance.ts";
 import type { RoomSet } from "../rooms/room-set.ts";
-import { type Counters, countersOf, type Named } from "./counters.ts";
-import { type Difference, Drift } from "./drift.ts";
+import { type Counters, countersOf, type Named, numbersOf } from "./counters.ts";
+import { type Difference, Drift, type Finding } from "./drift.ts";
 import { GrantBook, type GrantRequest, type HeldGrant, type Terms } from "./grants.ts";
 import {
   type Armed,
@@ -78,7 +78,9 @@ export class Enforcement {
       timeTrusted: this.timeTrusted,
     });
     const idOf = (key: string): number => this.state.idOf(key);
-    this.slots = new Slots({ rooms, grants, clock, terms, idOf });
+    const { drifts } = this;
+    const wrote = drifts.wrote.bind(drifts);
+    this.slots = new Slots({ rooms, grants, clock, terms, idOf, wrote });
   }
 
   static async open(options: EnforcementOptions): Promise<Enforcement> {
@@ -222,7 +224,7 @@ export class Enforcement {
   }
 
   addGrant(request: GrantRequest): Promise<Grant> {
-    return this.changing(async () => {
+    return this.inTurn(async () => {
       const { confirmed } = this;
       if (confirmed === undefined) throw new SallyportError("no-policy", "no policy is in force");
       if (!this.timeTrusted) {
@@ -239,6 +241,7 @@ export class Enforcement {
       try {
         for (const loaded of this.loaded()) await this.slots.addGrant(held, loaded);
       } catch (cause) {
+        this.drifts.suspect(cause);
         await this.dropGrant(held);
         throw cause;
       }
@@ -247,7 +250,7 @@ export class Enforcement {
   }
 
   revokeGrant(id: string): Promise<void> {
-    return this.changing(async () => {
+    return this.inTurn(async () => {
       const held = this.grants.find(id);
       if (held !== undefined) return await this.dropGrant(held);
       throw new SallyportError("no-such-grant", `no grant ${id} is in force`);
@@ -269,10 +272,13 @@ export class Enforcement {
   }
 
   /** Reloads what could open, in the other slot so that sessions live on; answers what it found. */
-  repair(): Promise<Difference[]> {
+  repair(): Promise<Finding[]> {
     return this.inTurn(async () => {
-      const found = await this.drifts.all(this.loaded());
-      if (found.some(({ opens }) => opens)) await this.restore();
+      const { found, isReloadDue } = await this.drifts.seek(this.loaded());
+      if (isReloadDue) {
+        await this.restore();
+        await this.drifts.reloaded(this.loaded());
+      }
       return found;
     });
   }
@@ -316,23 +322,9 @@ export class Enforcement {
     return this.loaded().map(({ legs }) => legs);
   }
 
-  /** Name and source line of every number that the kernels may say. */
+  /** Name and source line of every number that the kernels may say, also of what is over. */
   numbers(): readonly Named[] {
-    const conduits = this.loaded().flatMap(({ legs }) =>
-      legs.conduits.map(({ key, name, source }) => ({
-        id: this.state.idOf(key),
-        name,
-        source,
-        grant: "",
-      })),
-    );
-    const grants = this.grants.all().map(({ grant, id }) => ({
-      id,
-      name: grant.conduit,
-      source: conduits.find(({ name }) => name === grant.conduit)?.source ?? "",
-      grant: grant.id,
-    }));
-    return [...conduits, ...grants];
+    return numbersOf(this.allLegs(), this.state.numbers, this.grants.named());
   }
 
   /** Of the generation that is active, confirmed or not. */
@@ -434,9 +426,15 @@ export class Enforcement {
     throw notPending(number);
   }
 
+  /** The book goes first: where the kernels can't be told, they are loaded again from it. */
   private async dropGrant(held: HeldGrant): Promise<void> {
     await this.grants.remove(held.grant.id);
-    for (const loaded of this.loaded()) await this.slots.removeGrant(held, loaded);
+    try {
+      for (const loaded of this.loaded()) await this.slots.removeGrant(held, loaded);
+    } catch (cause) {
+      this.drifts.suspect(cause);
+      await this.restore();
+    }
   }
 
   private async standsWhole(legs: Legs, slot: Slot): Promise<boolean> {

@@ -37,15 +37,25 @@ export interface Engine {
   load(lowering: Lowering): Promise<void>;
   /** Which slot is in force, and which until when. One atomic step. */
   select(selection: Selection): Promise<void>;
-  /** What is open until when, for conduits and grants that are in `lowering.slot` already. */
-  setLive(lowering: Lowering, entries: readonly LiveEntry[]): Promise<void>;
-  /** One grant's row in a filled slot, and its live entry; `lowering.grants` has it already. */
-  addGrant(lowering: Lowering, row: GrantRow): Promise<void>;
-  /** Its sessions end at their next packet, with `revoked`; `lowering.grants` has it no longer. */
-  removeGrant(lowering: Lowering, row: GrantRow): Promise<void>;
+  /**
+   * What is open until when, for conduits and grants that are in `lowering.slot` already. Answers what
+   * became of `entries`; a conduit's may change the digest too.
+   */
+  setLive(lowering: Lowering, entries: readonly LiveEntry[]): Promise<Entries>;
+  /**
+   * One grant's row in a filled slot, and its live entry; `lowering.grants` has it already. Costs what
+   * grants there are, not what conduits: what it wrote, and only that, is read back and must be as
+   * written (`mustBeWritten`). Answers what became of `entries`; the digest is as before.
+   */
+  addGrant(lowering: Lowering, row: GrantRow): Promise<Entries>;
+  /**
+   * As `addGrant`. Its sessions end at their next packet, with `revoked`; `lowering.grants` has it no
+   * longer. May tell the ends of the other grants again, reckoned from `lowering.now`.
+   */
+  removeGrant(lowering: Lowering, row: GrantRow): Promise<Entries>;
   /**
    * What the kernel holds now, without what moves by itself (counters, remaining times): equal
-   * strings mean equal rules.
+   * digest and equal entries mean equal rules.
    */
   readBack(): Promise<EngineState>;
   counters(): Promise<EngineCounters>;
@@ -65,8 +75,10 @@ export interface GrantRow {
 }
 
 export interface EngineState {
-  /** Digest of the rules and of what is attached where. */
+  /** Digest of the rules and of what is attached where, without `entries`. */
   readonly digest: string;
+  /** What grants change, so that what stands after one is known without reading all of it. */
+  readonly entries: ReadonlyMap<string, string>;
   /** The slot that a packet arriving now is judged by. */
   readonly slot: Slot;
   /** Interfaces of the room that the engine stands on; undefined: on all there are. */
@@ -78,3 +90,6 @@ export interface EngineCounters {
   readonly denials: readonly DenialCounter[];
   readonly peers: readonly PeerCounter[];
 }
+
+/** By place in the kernel, in words of the engine's own; undefined: nothing is there. */
+export type Entries = ReadonlyMap<string, string | undefined>;

@@ -1,6 +1,6 @@
 /** Grants in force: kept in the run directory, so that none survives a reboot. */
 import path from "node:path";
-import { rm } from "node:fs/promises";
+import { appendFile, rm } from "node:fs/promises";
 import { contains, SallyportError } from "@sallyport/core";
 import { type Conduit, type Grant, grantLiveness, type Legs } from "@sallyport/policy/legs";
 import type { LiveEntry } from "../engine.ts";
@@ -33,19 +33,43 @@ export interface Terms {
 /** More live grants than this are not watched by anyone. */
 const GRANTS_MAX = 1000;
 
+/** As many numbers as the kernels count; then the older half is forgotten, and with it what it counted. */
+const NAMED_MAX = 65_536;
+
+interface PastGrant {
+  readonly conduit: string;
+  readonly grant: string;
+}
+
 export class GrantBook {
   private readonly file: string;
+  /** A line a grant, written once: whose a number was, as long as the rooms stand and count it. */
+  private readonly namesFile: string;
   private readonly held: Map<string, HeldGrant>;
+  private names: Map<number, PastGrant>;
 
-  private constructor(file: string, held: readonly HeldGrant[]) {
-    this.file = file;
+  private constructor(runDir: string, held: readonly HeldGrant[], names: Map<number, PastGrant>) {
+    this.file = path.join(runDir, "grants.json");
+    this.namesFile = path.join(runDir, "granted.ndjson");
     this.held = new Map(held.map((one) => [one.grant.id, one]));
+    this.names = names;
   }
 
   static async load(runDir: string): Promise<GrantBook> {
-    const file = path.join(runDir, "grants.json");
-    const text = await readIfThere(file);
-    return new GrantBook(file, text === undefined ? [] : (JSON.parse(text) as HeldGrant[]));
+    const text = (await readIfThere(path.join(runDir, "grants.json"))) ?? "[]";
+    const lines = (await readIfThere(path.join(runDir, "granted.ndjson"))) ?? "";
+    // A line that a kill cut off does not end as others do.
+    const names = lines.split("\n").filter((line) => line.endsWith("]"));
+    return new GrantBook(
+      runDir,
+      JSON.parse(text) as HeldGrant[],
+      new Map(names.map((line) => JSON.parse(line) as [number, PastGrant])),
+    );
+  }
+
+  /** Whose each number was, also of grants that are gone: the kernels go on saying what they counted. */
+  named(): ReadonlyMap<number, PastGrant> {
+    return this.names;
   }
 
   all(): readonly HeldGrant[] {
@@ -130,6 +154,14 @@ export class GrantBook {
   }
 
   async add(held: HeldGrant): Promise<void> {
+    const { conduit, id: grant } = held.grant;
+    this.names.set(held.id, { conduit, grant });
+    if (this.names.size > NAMED_MAX) {
+      this.names = new Map([...this.names].slice(-NAMED_MAX / 2));
+      await writeWhole(this.namesFile, [...this.names].map(lineOf).join(""));
+    } else {
+      await appendFile(this.namesFile, lineOf([held.id, { conduit, grant }]), { mode: 0o600 });
+    }
     this.held.set(held.grant.id, held);
     await this.save();
   }
@@ -141,12 +173,17 @@ export class GrantBook {
 
   async forget(): Promise<void> {
     this.held.clear();
-    await rm(this.file, { force: true });
+    this.names.clear();
+    for (const file of [this.file, this.namesFile]) await rm(file, { force: true });
   }
 
   private async save(): Promise<void> {
     await writeWhole(this.file, JSON.stringify(this.all()));
   }
+}
+
+function lineOf(named: readonly [number, PastGrant]): string {
+  return `\n${JSON.stringify(named)}`;
 }
 
 const NONE: ReadonlySet<string> = new Set();

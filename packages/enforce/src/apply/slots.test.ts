@@ -16,7 +16,7 @@ function noting(told: number[][]): Engine {
     load: () => Promise.resolve(),
     setLive: (_, entries) => {
       told.push(entries.map(({ id }) => id));
-      return Promise.resolve();
+      return Promise.resolve(new Map());
     },
   };
   return noted as Engine;
@@ -32,6 +32,7 @@ test("an end that is weeks ahead is told to the kernel again every day, and noth
     clock: () => now,
     terms: () => ({ islands: new Set(), timeTrusted: true }),
     idOf: () => 7,
+    wrote: () => {},
   });
   const one = conduit("b-pings-a", [leg("inner", "10.42.0.10", "10.41.0.10", "icmp")], {
     fromZones: ["cell-b"],
@@ -58,8 +59,9 @@ test("an end that took too long to tell is told again, until it cannot come late
   const slow: Engine = {
     ...engine,
     setLive: async (lowering, entries) => {
-      await engine.setLive(lowering, entries);
+      const written = await engine.setLive(lowering, entries);
       now += takes.shift() ?? 0;
+      return written;
     },
   };
   const conduits = [100, 300].map((rest, index) => ({
@@ -75,6 +77,7 @@ test("an end that took too long to tell is told again, until it cannot come late
     clock: () => now,
     terms: () => ({ islands: new Set(), timeTrusted: true }),
     idOf: (key) => (key.startsWith("ends-0") ? 1 : 2),
+    wrote: () => {},
   });
   const loaded = await slots.load({ number: 1, slot: 0 } as Generation, smallPlant(conduits));
   assert.deepEqual(told, [], "loading took no time here");

@@ -4,7 +4,7 @@ import { type Legs, livenessOf, type Point } from "@sallyport/policy/legs";
 import type { LiveEntry, Lowering, Slot } from "../engine.ts";
 import { POINTS } from "../rooms/plan.ts";
 import type { RoomSet } from "../rooms/room-set.ts";
-import type { Engine, GrantRow } from "./engine-port.ts";
+import type { Engine, Entries, GrantRow } from "./engine-port.ts";
 import type { GrantBook, HeldGrant, Terms } from "./grants.ts";
 import type { Generation } from "./state.ts";
 
@@ -26,6 +26,8 @@ const RENEW_MS = 24 * 3600 * 1000;
 
 /** nftables counts whole seconds, from when it has read them. */
 const SECOND_MS = 1000;
+/** Where all grants' ends are told again, they are reckoned from this much later: none comes late. */
+const RETOLD_AHEAD_MS = 500;
 /** Ends that came late are told again this often: on a machine that is slower than that nothing helps. */
 const TELL_TRIES = 5;
 
@@ -36,6 +38,8 @@ export interface SlotsOptions {
   readonly terms: () => Terms;
   /** The number of a conduit, by its key. */
   readonly idOf: (key: string) => number;
+  /** Hears of every write outside `load`. */
+  readonly wrote: (point: Point, entries: Entries) => void;
 }
 
 export class Slots {
@@ -85,14 +89,22 @@ export class Slots {
   async addGrant(held: HeldGrant, loaded: Loaded): Promise<void> {
     const toldAt = this.options.clock();
     const row = this.row(held, loaded.legs);
-    await this.both((engine, point) => engine.addGrant(this.lowering(loaded, point), row));
+    await this.both(async (engine, point) => {
+      this.options.wrote(point, await engine.addGrant(this.lowering(loaded, point), row));
+    });
     await this.keepEnds(loaded, toldAt, [row.entry]);
   }
 
   /** The book has the grant no longer. */
   async removeGrant(held: HeldGrant, loaded: Loaded): Promise<void> {
+    const toldAt = this.options.clock() + RETOLD_AHEAD_MS;
     const row = this.row(held, loaded.legs);
-    await this.both((engine, point) => engine.removeGrant(this.lowering(loaded, point), row));
+    await this.both(async (engine, point) => {
+      const lowering = { ...this.lowering(loaded, point), now: toldAt };
+      this.options.wrote(point, await engine.removeGrant(lowering, row));
+    });
+    const others = this.rows(loaded.legs).map(({ entry }) => entry);
+    await this.keepEnds(loaded, toldAt, others);
   }
 
   /**
@@ -120,7 +132,9 @@ export class Slots {
   }
 
   private async setLive(loaded: Loaded, entries: readonly LiveEntry[]): Promise<void> {
-    await this.both((engine, point) => engine.setLive(this.lowering(loaded, point), entries));
+    await this.both(async (engine, point) => {
+      this.options.wrote(point, await engine.setLive(this.lowering(loaded, point), entries));
+    });
   }
 
   private lowering({ legs, generation, live }: Loaded, point: Point): Lowering {
@@ -153,6 +167,8 @@ export class Slots {
 
   private async both(work: (engine: Engine, point: Point) => Promise<void>): Promise<void> {
     const { engines } = this.options.rooms;
-    await Promise.all(POINTS.map((point) => work(engines[point], point)));
+    const done = await Promise.allSettled(POINTS.map((point) => work(engines[point], point)));
+    // Only now, so that undoing what one refused does not overtake the other.
+    for (const each of done) if (each.status === "rejected") throw each.reason;
   }
 }

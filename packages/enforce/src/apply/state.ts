@@ -23,7 +23,7 @@ export interface Generation {
 
 interface StateFile {
   readonly format: 1;
-  /** The next number for a conduit or grant; no number is given twice. */
+  /** Nothing from here on was ever given to a conduit or grant; no number is given twice. */
   nextId: number;
   nextGeneration: number;
   conduits: Record<string, number>;
@@ -34,16 +34,21 @@ interface StateFile {
 
 /** Older generations are dropped with their files: the ledger keeps what they were. */
 const GENERATIONS_MAX = 50;
+/** Grants' numbers that are taken at once; those that a restart finds unused are never given. */
+const NUMBERS_AHEAD = 64;
 /** Numbers are connection marks: positive, 31 bits. At a million a day they last for six years. */
 const ID_MAX = 2 ** 31 - 1;
 
 export class State {
   private readonly directory: string;
   private readonly file: StateFile;
+  /** The next to give; the file's is ahead of it, so that not every number is a write of all there is. */
+  private nextId: number;
 
   private constructor(directory: string, file: StateFile) {
     this.directory = directory;
     this.file = file;
+    this.nextId = file.nextId;
   }
 
   /** What was pending when the file was written, whether or not the guard decided since. */
@@ -77,6 +82,11 @@ export class State {
 
   get nextGeneration(): number {
     return this.file.nextGeneration;
+  }
+
+  /** By conduit key, all that were ever given. */
+  get numbers(): Readonly<Record<string, number>> {
+    return this.file.conduits;
   }
 
   get islands(): readonly string[] {
@@ -117,10 +127,14 @@ export class State {
     await this.save();
   }
 
-  /** A new number, durable before it is used. */
+  /** A new number, durably taken before it is used. */
   async takeNumber(): Promise<number> {
+    const isAhead = this.nextId < this.file.nextId;
     const number = this.number();
-    await this.save();
+    if (!isAhead) {
+      this.file.nextId = number + NUMBERS_AHEAD;
+      await this.save();
+    }
     return number;
   }
 
@@ -153,8 +167,10 @@ export class State {
   }
 
   private number(): number {
-    if (this.file.nextId > ID_MAX) throw new SallyportError("numbers-used-up", "no number is left");
-    return this.file.nextId++;
+    if (this.nextId > ID_MAX) throw new SallyportError("numbers-used-up", "no number is left");
+    const number = this.nextId++;
+    this.file.nextId = Math.max(this.file.nextId, this.nextId);
+    return number;
   }
 
   private save(): Promise<void> {

@@ -6,8 +6,16 @@
 import { contains, formatIpv4, type Interval, type Ipv4, subtract, union } from "@sallyport/core";
 import type { Legs, Point, Redirect } from "@sallyport/policy/legs";
 import { type Lowering, MARKS } from "../engine.ts";
-import type { Engine, EngineCounters, EngineState, GrantRow, Selection } from "./engine-port.ts";
+import type {
+  Engine,
+  EngineCounters,
+  EngineState,
+  Entries,
+  GrantRow,
+  Selection,
+} from "./engine-port.ts";
 import { run } from "./run.ts";
+import { mustBeWritten } from "./written.ts";
 
 const TABLE = "ip sallyport_gates";
 const KEY = "ipv4_addr . ipv4_addr . inet_service : ipv4_addr . inet_service";
@@ -61,11 +69,10 @@ export class TranslatedEngine implements Engine {
   async load(lowering: Lowering): Promise<void> {
     const { slot, legs } = lowering;
     const names = [`conduits_${slot}`, `grants_${slot}`] as const;
-    const rows = lowering.grants.flatMap((row) => grantElements(legs, this.point, row));
     const lines = [
       ...names.map((name) => `flush map ${TABLE} ${name}`),
       ...adding(names[0], conduitElements(legs, this.point)),
-      ...adding(names[1], [...new Set(rows)]),
+      ...adding(names[1], granted(lowering)),
     ];
     await Promise.all([this.engine.load(lowering), this.nft(lines.join("\n"))]);
   }
@@ -83,21 +90,18 @@ export class TranslatedEngine implements Engine {
     await this.engine.select(selection);
   }
 
-  setLive(...args: Parameters<Engine["setLive"]>): Promise<void> {
+  setLive(...args: Parameters<Engine["setLive"]>): Promise<Entries> {
     return this.engine.setLive(...args);
   }
 
-  async addGrant(lowering: Lowering, row: GrantRow): Promise<void> {
-    const elements = grantElements(lowering.legs, this.point, row);
-    await this.nft(adding(`grants_${lowering.slot}`, elements).join("\n"));
-    await this.engine.addGrant(lowering, row);
+  async addGrant(lowering: Lowering, row: GrantRow): Promise<Entries> {
+    const ours = await this.fillGrants(lowering);
+    return new Map([...ours, ...(await this.engine.addGrant(lowering, row))]);
   }
 
-  async removeGrant(lowering: Lowering, row: GrantRow): Promise<void> {
-    await this.engine.removeGrant(lowering, row);
-    const add = adding(`grants_${lowering.slot}`, grantElements(lowering.legs, this.point, row));
-    // Deleting what is not there is an error, so it is added first.
-    await this.nft([...add, ...add.map((line) => line.replace("add", "delete"))].join("\n"));
+  async removeGrant(lowering: Lowering, row: GrantRow): Promise<Entries> {
+    const theirs = await this.engine.removeGrant(lowering, row);
+    return new Map([...theirs, ...(await this.fillGrants(lowering))]);
   }
 
   async readBack(): Promise<EngineState> {
@@ -107,7 +111,8 @@ export class TranslatedEngine implements Engine {
     ]);
     // The timed element comes and goes by itself; the engine itself says which slot is in force.
     const lasting = text.replace(/map pending \{[^}]*(\{[^}]*\}[^}]*)?\}/, "");
-    return { ...state, digest: `${state.digest} ${lasting}` };
+    const digest = `${state.digest} ${lasting.replaceAll(GRANTS, "")}`;
+    return { ...state, digest, entries: new Map([...state.entries, ...grantsIn(text)]) };
   }
 
   counters(): Promise<EngineCounters> {
@@ -118,6 +123,18 @@ export class TranslatedEngine implements Engine {
     return this.engine.remove();
   }
 
+  /** Flushed and filled in one step, and read back. */
+  private async fillGrants(lowering: Lowering): Promise<Entries> {
+    const name = `grants_${lowering.slot}`;
+    const elements = granted(lowering);
+    await this.nft([`flush map ${TABLE} ${name}`, ...adding(name, elements)].join("\n"));
+    const words = ["-s", "list", "map", ...TABLE.split(" "), name];
+    const found = grantsIn(await run("nft", words, { netns: this.netns }));
+    const wanted = new Map([[name, sortedText(elements)]]);
+    mustBeWritten(this.point, wanted, found);
+    return wanted;
+  }
+
   private async nft(input: string): Promise<void> {
     if (input !== "") await run("nft", ["-f", "-"], { netns: this.netns, input: `${input}\n` });
   }
@@ -125,6 +142,26 @@ export class TranslatedEngine implements Engine {
 
 function adding(map: string, elements: readonly string[]): string[] {
   return elements.length === 0 ? [] : [`add element ${TABLE} ${map} { ${elements.join(", ")} }`];
+}
+
+/** A map of grants in a listing, and what is in it. */
+const GRANTS = /map (grants_[01]) \{([^{}]*)(?:\{([^{}]*)\}\s*)?\}/g;
+
+function grantsIn(text: string): Map<string, string> {
+  return new Map(
+    [...text.matchAll(GRANTS)].map(([, name = "", , elements = ""]) => {
+      const each = elements.split(",").map((one) => one.trim().replace(/\s+/g, " "));
+      return [name, sortedText(each.filter((one) => one !== ""))];
+    }),
+  );
+}
+
+function sortedText(elements: readonly string[]): string {
+  return [...elements].sort().join(", ");
+}
+
+function granted({ legs, point, grants }: Lowering): string[] {
+  return [...new Set(grants.flatMap((row) => grantElements(legs, point, row)))];
 }
 
 /** By name, as packets choose their conduit: a source that an earlier one covers stays with it. */

@@ -13,10 +13,12 @@ import type {
   Engine,
   EngineCounters,
   EngineState,
+  Entries,
   GrantRow,
   Selection,
 } from "../apply/engine-port.ts";
-import { run } from "../apply/run.ts";
+import { run, tryRun } from "../apply/run.ts";
+import { mustBeWritten } from "../apply/written.ts";
 import type { LiveEntry, Lowering } from "../engine.ts";
 import {
   addGrant,
@@ -36,6 +38,8 @@ import {
 import {
   clearSlot,
   contentDigest,
+  contentOf,
+  placeOf,
   readBootNs,
   readDenied,
   readEntries,
@@ -65,6 +69,8 @@ const PROTOCOL_NAMES: ReadonlyMap<number, string> = new Map([
 const OBJECT = path.join(import.meta.dirname, "inner.bpf.o");
 /** statfs(2) of a bpffs. */
 const BPF_FS_MAGIC = 0xcafe4a11;
+/** What grants change. */
+const GRANTED_MAPS: readonly MapName[] = ["grants", "live"];
 /** One filter, always the same, first of all. */
 const FILTER = "pref 1 handle 1 protocol all";
 
@@ -151,16 +157,18 @@ export class EbpfEngine implements Engine {
     await this.#write([select(confirmed, until)]);
   }
 
-  async setLive(lowering: Lowering, entries: readonly LiveEntry[]): Promise<void> {
-    await this.#write(setLive(lowering, entries, clockOf(lowering)));
+  async setLive(lowering: Lowering, entries: readonly LiveEntry[]): Promise<Entries> {
+    const writes = setLive(lowering, entries, clockOf(lowering));
+    await this.#write(writes);
+    return contentOf(writes);
   }
 
-  async addGrant(lowering: Lowering, { grant }: GrantRow): Promise<void> {
-    await this.#write(addGrant(lowering, grant, clockOf(lowering)));
+  addGrant(lowering: Lowering, { grant }: GrantRow): Promise<Entries> {
+    return this.#writeAndRead(addGrant(lowering, grant, clockOf(lowering)));
   }
 
-  async removeGrant(lowering: Lowering, { grant, entry }: GrantRow): Promise<void> {
-    await this.#write(removeGrant(lowering, grant, entry.id));
+  removeGrant(lowering: Lowering, { grant, entry }: GrantRow): Promise<Entries> {
+    return this.#writeAndRead(removeGrant(lowering, grant, entry.id));
   }
 
   async readBack(): Promise<EngineState> {
@@ -177,8 +185,11 @@ export class EbpfEngine implements Engine {
     const filters = await this.#filters();
     const attached = filters.filter(({ program }) => program === id).map(({ name }) => name);
     const hooks = filters.map(({ name, program }) => `${name} ${program === id ? tag : program}`);
+    const moved = entries.filter(({ map }) => GRANTED_MAPS.includes(map));
+    const rest = entries.filter(({ map }) => !GRANTED_MAPS.includes(map));
     return {
-      digest: contentDigest([tag, ...hooks.sort()].join(" "), entries),
+      digest: contentDigest([tag, ...hooks.sort()].join(" "), rest),
+      entries: new Map(moved.map((entry) => [placeOf(entry), entry.value ?? ""])),
       slot: selection,
       interfaces: attached,
     };
@@ -211,6 +222,26 @@ export class EbpfEngine implements Engine {
   async #write(writes: readonly MapWrite[]): Promise<void> {
     if (writes.length === 0) return;
     await run("bpftool", ["batch", "file", "-"], { input: batchText(this.maps, writes) });
+  }
+
+  async #writeAndRead(writes: readonly MapWrite[]): Promise<Entries> {
+    await this.#write(writes);
+    const wanted = contentOf(writes);
+    const places = new Map(writes.map((write) => [placeOf(write), write]));
+    const found = await Promise.all(
+      [...places].map(
+        async ([place, { map, key }]) => [place, await this.#find(map, key)] as const,
+      ),
+    );
+    mustBeWritten(this.point, wanted, new Map(found));
+    return wanted;
+  }
+
+  /** Alone, as a batch ends at a key that is missing. */
+  async #find(map: MapName, key: string): Promise<string | undefined> {
+    const words = ["map", "lookup", "pinned", path.join(this.maps, map), "key", "hex"];
+    const { stdout } = await tryRun("bpftool", ["-j", ...words, ...key.split(" ")]);
+    return stdout.trim() === "null" ? undefined : readEntries(map, `[${stdout}]`)[0]?.value;
   }
 
   #dump(map: MapName): Promise<string> {

@@ -114,13 +114,20 @@ export function clearSlot(map: MapName, json: string, keep: readonly number[]): 
  * of the same key count, so that what was written over time can be given as it came.
  */
 export function contentDigest(programTag: string, writes: readonly MapWrite[]): string {
-  const content = new Map<string, string | undefined>();
-  for (const { map, key, value } of writes) content.set(`${map} ${key}`, value);
   const hash = createHash("sha256").update(`${programTag}\n`);
-  for (const [key, value] of [...content].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  for (const [key, value] of [...contentOf(writes)].sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (value !== undefined) hash.update(`${key} = ${value}\n`);
   }
   return hash.digest("hex");
+}
+
+/** What writes leave behind, by `placeOf`; undefined: nothing is there. */
+export function contentOf(writes: readonly MapWrite[]): Map<string, string | undefined> {
+  return new Map(writes.map((write) => [placeOf(write), write.value]));
+}
+
+export function placeOf({ map, key }: MapWrite): string {
+  return `${map} ${key}`;
 }
 
 export interface Entry {

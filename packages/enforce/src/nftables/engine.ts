@@ -10,24 +10,31 @@ import type {
   Engine,
   EngineCounters,
   EngineState,
+  Entries,
   GrantRow,
   Selection,
 } from "../apply/engine-port.ts";
 import { run } from "../apply/run.ts";
+import { mustBeWritten } from "../apply/written.ts";
 import type { LiveEntry, Lowering, Slot } from "../engine.ts";
 import { conntrackSysctls } from "./conntrack.ts";
 import type { Document } from "./json.ts";
-import { addGrant, fillSlot, removeGrant, select, setLive } from "./lower.ts";
+import { addGrant, fillSlot, openUntil, removeGrant, select, setLive } from "./lower.ts";
 import {
   readDenied,
+  readGranted,
   readHits,
   readInterfaces,
   readLive,
+  readOpen,
   readPeers,
   readSlot,
   rulesDigest,
+  writtenEntries,
 } from "./read.ts";
+import { grantTables } from "./redirects.ts";
 import { attach, isInstalled, skeleton } from "./skeleton.ts";
+import { slotTables } from "./tables.ts";
 
 /** Memory, as rules hold no secret but are replaced often. */
 const SCRATCH = "/dev/shm/sallyport-nft-";
@@ -83,18 +90,22 @@ export class NftablesEngine implements Engine {
     await this.#load(select({ confirmed, pending: { slot: pending.slot, seconds } }));
   }
 
-  async setLive(lowering: Lowering, entries: readonly LiveEntry[]): Promise<void> {
+  async setLive(lowering: Lowering, entries: readonly LiveEntry[]): Promise<Entries> {
     await this.#load(setLive(lowering, entries));
     this.#remember(lowering.slot, entries);
+    return writtenEntries(grantTables(lowering));
   }
 
-  async addGrant(lowering: Lowering, row: GrantRow): Promise<void> {
+  async addGrant(lowering: Lowering, row: GrantRow): Promise<Entries> {
     await this.#load(addGrant(lowering, row));
     this.#remember(lowering.slot, [row.entry]);
+    return await this.#writtenGrants(lowering, row);
   }
 
-  async removeGrant(lowering: Lowering, row: GrantRow): Promise<void> {
-    await this.#load(removeGrant(lowering, row));
+  async removeGrant(lowering: Lowering, row: GrantRow): Promise<Entries> {
+    await this.#load(removeGrant(lowering));
+    this.#opened.get(lowering.slot)?.delete(row.entry.id);
+    return await this.#writtenGrants(lowering, row);
   }
 
   async readBack(): Promise<EngineState> {
@@ -104,7 +115,33 @@ export class NftablesEngine implements Engine {
       throw new SallyportError("engine-not-installed", `no slot of ${this.#netns} is in force`);
     }
     const digest = [rulesDigest(listing), ...this.#strangers(listing)].join(" ");
-    return { digest, slot, interfaces: readInterfaces(listing) };
+    return { digest, entries: readGranted(listing), slot, interfaces: readInterfaces(listing) };
+  }
+
+  /**
+   * Reads the grants' tables of one slot and nothing else. By `list`, as `nft get element` would read
+   * everything in the room first.
+   */
+  async #writtenGrants(lowering: Lowering, { entry: { id } }: GrantRow): Promise<Entries> {
+    const { slot, grants, now } = lowering;
+    const wanted = writtenEntries(grantTables(lowering));
+    const live = `granted_live_${slot}`;
+    const tables = slotTables(slot).filter(({ name }) => wanted.has(name) || name === live);
+    const listings = await Promise.all(
+      tables.map(({ name, isMap }) => this.#list(isMap ? "map" : "set", "ip", "sallyport", name)),
+    );
+    const items = { nftables: listings.flatMap(itemsOf) };
+    mustBeWritten(this.point, wanted, readGranted(items));
+    const [told] = openUntil(
+      grants.flatMap(({ entry }) => (entry.id === id ? [entry] : [])),
+      now,
+    );
+    mustBeWritten(
+      this.point,
+      new Map([[live, told]]),
+      new Map([[live, readOpen(items, live, id)]]),
+    );
+    return wanted;
   }
 
   async counters(): Promise<EngineCounters> {

@@ -39,6 +39,16 @@ export function elements(name: string, elem: readonly Json[]): Command[] {
   return elem.length === 0 ? [] : [add("element", { name, elem })];
 }
 
+/**
+ * Elements inside a declaration that is there already. Unlike a command for elements alone, it does not
+ * make nft read all interval sets of the room first: 17,000 zone ranges take it most of a second.
+ */
+export function filled(declaration: Command, elem: readonly Json[]): Command[] {
+  if (elem.length === 0) return [];
+  const [[kind, members] = ["", {}]] = Object.entries(declaration["add"] ?? {});
+  return [{ add: { [kind]: { ...(members as Members), elem } } }];
+}
+
 /** Elements that may or may not be there are gone afterwards: deleting a missing one is an error. */
 export function removed(name: string, elem: readonly Json[]): Command[] {
   if (elem.length === 0) return [];

@@ -467,7 +467,7 @@ describe("sessions", { skip }, () => {
         "grant-expired",
         "grant-expired",
       ]);
-      harness.apply(removeGrant(lowering(plant()), row));
+      harness.apply(removeGrant(lowering(plant())));
       assert.deepEqual(await seen(harness, asks(tcp(9, 4711)), asks(tcp(10, 4711))), [
         "revoked",
         "no-grant",

@@ -9,9 +9,9 @@ import { Cells, type Pairs } from "./cells.ts";
 import { classify } from "./classes.ts";
 import * as nft from "./json.ts";
 import { nowhere, sourceElements, targetElements, zoneElements } from "./places.ts";
-import { allRedirects, type Elements, grantRedirects, grantRows } from "./redirects.ts";
+import { allRedirects, type Elements, grantTables, isTranslating } from "./redirects.ts";
 import { slotRules } from "./rules.ts";
-import { translation } from "./skeleton.ts";
+import { HITS, translation } from "./skeleton.ts";
 import { answeringRules, CLOSED_REASONS, slotTables } from "./tables.ts";
 
 const CLASS_BASE = 16;
@@ -31,7 +31,6 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
   const { sessionsPerZone } = legs.limits;
   const rules = { slot, generation, sessionsPerZone, sampled: options.sampled ?? true };
   const entries = [...conduits.values(), ...grants.map(({ entry }) => entry)];
-  const numbers = entries.map(({ id }) => id);
   const redirects = allRedirects(lowering);
   const commands: nft.Command[] = [
     ...slotTables(slot).map(({ name, isMap }) => nft.flush(isMap ? "map" : "set", name)),
@@ -39,11 +38,12 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
     ...answeringRules(legs.limits),
     ...zoneElements(legs, slot),
     ...cellElements(lowering),
-    ...(redirects.ids.length === 0 ? [] : translation()),
+    ...(isTranslating(legs, lowering.point) ? translation() : []),
     ...redirects.elements.flatMap(asCommands),
-    ...asCommands(grantRows(lowering)),
-    ...nft.elements("hits", numbers),
-    ...liveElements(entries, now, slot),
+    ...grantTables(lowering).flatMap(asCommands),
+    ...nft.elements("hits", idsOf(entries)),
+    ...liveElements([...conduits.values()], now, slot),
+    ...nft.elements(`granted_live_${slot}`, openUntil(grantEntries(lowering), now)),
   ];
   const special = new Set(redirects.ids);
   for (const kind of ["audit", "diode"] as const) {
@@ -59,23 +59,37 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
  * What is open, until when, and why it is closed after that. A new end replaces the old one: kernels
  * before 6.12 keep the first unless the element is deleted.
  */
-export function setLive({ slot, now }: Lowering, entries: readonly LiveEntry[]): nft.Document {
-  const ids = entries.map(({ id }) => id);
-  const known = nft.elements("hits", ids);
-  return { nftables: [...known, ...unlive(ids, slot), ...liveElements(entries, now, slot)] };
+export function setLive(lowering: Lowering, entries: readonly LiveEntry[]): nft.Document {
+  const { slot, now } = lowering;
+  const known = new Set(grantEntries(lowering).map(({ id }) => id));
+  const grants = entries.filter(({ id }) => known.has(id));
+  const conduits = entries.filter(({ id }) => !known.has(id));
+  const names = ["live", ...CLOSED_REASONS.map((reason) => `closed_${reason}`)];
+  return {
+    nftables: [
+      ...nft.elements("hits", idsOf(entries)),
+      ...names.flatMap((name) => nft.removed(`${name}_${slot}`, idsOf(conduits))),
+      ...liveElements(conduits, now, slot),
+      ...nft.removed(`granted_live_${slot}`, idsOf(grants)),
+      ...nft.elements(`granted_live_${slot}`, openUntil(grants, now)),
+      ...filledAnew(lowering),
+    ],
+  };
 }
 
-/** Neither open nor closed for a reason: `revoked`. */
-function unlive(ids: readonly number[], slot: Slot): nft.Command[] {
-  const names = ["live", ...CLOSED_REASONS.map((reason) => `closed_${reason}`)];
-  return names.flatMap((name) => nft.removed(`${name}_${slot}`, ids));
+function idsOf(entries: readonly LiveEntry[]): number[] {
+  return entries.map(({ id }) => id);
+}
+
+function grantEntries({ grants }: Lowering): LiveEntry[] {
+  return grants.map(({ entry }) => entry);
 }
 
 /** Seconds. nft 1.0.6 counts the milliseconds of a timeout in 31 bits; an end is renewed by then. */
 const TIMEOUT_MAX = 2_000_000;
 
 /** Ends are rounded down to seconds: never late. */
-function liveElements(entries: readonly LiveEntry[], now: number, slot: Slot): nft.Command[] {
+export function openUntil(entries: readonly LiveEntry[], now: number): Json[] {
   const open: Json[] = [];
   for (const { id, liveness } of entries) {
     if (!liveness.open) continue;
@@ -83,6 +97,10 @@ function liveElements(entries: readonly LiveEntry[], now: number, slot: Slot): n
     if (liveness.until === null) open.push(id);
     else if (left > 0) open.push({ elem: { val: id, timeout: Math.min(left, TIMEOUT_MAX) } });
   }
+  return open;
+}
+
+function liveElements(entries: readonly LiveEntry[], now: number, slot: Slot): nft.Command[] {
   const closed = CLOSED_REASONS.map((reason) => {
     const ours = entries.filter(({ liveness }) => liveness.closedReason === reason);
     return nft.elements(
@@ -90,7 +108,7 @@ function liveElements(entries: readonly LiveEntry[], now: number, slot: Slot): n
       ours.map(({ id }) => id),
     );
   });
-  return [...nft.elements(`live_${slot}`, open), ...closed.flat()];
+  return [...nft.elements(`live_${slot}`, openUntil(entries, now)), ...closed.flat()];
 }
 
 /** Which slot judges. A pending one does so for that long; then the confirmed one does, by itself. */
@@ -187,27 +205,36 @@ class Pool {
   }
 }
 
-/** A grant that `lowering` has now: its row, where it leads, and its end. */
-export function addGrant(lowering: Lowering, row: GrantRow): nft.Document {
-  const { ids, elements } = grantRedirects(lowering, row);
-  return {
-    nftables: [
-      ...(ids.length === 0 ? [] : translation()),
-      ...[...elements, [`special_${lowering.slot}`, ids] as const].flatMap(asCommands),
-      ...grantCommands(lowering),
-      ...setLive(lowering, [row.entry]).nftables,
-    ],
-  };
+/** A grant that `lowering` has now, and no other's end is touched. */
+export function addGrant(lowering: Lowering, { entry }: GrantRow): nft.Document {
+  const { slot, now } = lowering;
+  const commands = [
+    ...nft.filled(HITS, [entry.id]),
+    ...filledAnew(lowering),
+    ...nft.filled(declarationOf(`granted_live_${slot}`, slot), openUntil([entry], now)),
+  ];
+  return { nftables: commands };
 }
 
-/** A grant that `lowering` no longer has. Where it led stays until the slot is filled again. */
-export function removeGrant(lowering: Lowering, { entry }: GrantRow): nft.Document {
-  return { nftables: [...unlive([entry.id], lowering.slot), ...grantCommands(lowering)] };
+/** A grant that `lowering` no longer has: the ends of all others are told again, as from `now`. */
+export function removeGrant(lowering: Lowering): nft.Document {
+  const { slot, now } = lowering;
+  const live = `granted_live_${slot}`;
+  const open = openUntil(grantEntries(lowering), now);
+  const commands = [nft.flush("set", live), ...nft.filled(declarationOf(live, slot), open)];
+  return { nftables: [...commands, ...filledAnew(lowering)] };
 }
 
-function grantCommands(lowering: Lowering): nft.Command[] {
-  const rows = grantRows(lowering);
-  return [nft.flush("map", rows[0]), ...asCommands(rows)];
+/** Flushed and filled in one step: no packet ever sees them without what stays. */
+function filledAnew(lowering: Lowering): nft.Command[] {
+  return grantTables(lowering).flatMap(([name, elem]) => [
+    nft.flush(name.startsWith("granted_in") ? "set" : "map", name),
+    ...nft.filled(declarationOf(name, lowering.slot), elem),
+  ]);
+}
+
+function declarationOf(name: string, slot: Slot): nft.Command {
+  return slotTables(slot).find((table) => table.name === name)?.declaration ?? {};
 }
 
 function asCommands([name, elem]: Elements): nft.Command[] {

@@ -4,6 +4,8 @@ import { canonicalJson, type Json, parseIpv4 } from "@sallyport/core";
 import { type Legs, type Point, REASONS } from "@sallyport/policy/legs";
 import type { DenialCounter, HitCounter, PeerCounter, Slot } from "../engine.ts";
 import { macOf, zoneNumbers } from "./places.ts";
+import type { Elements } from "./redirects.ts";
+import { GRANTED, SLOTS } from "./tables.ts";
 
 type Value = Json | undefined;
 type Item = { readonly [name: string]: Json | undefined };
@@ -53,7 +55,32 @@ export function readPeers(listing: Json): PeerCounter[] {
 
 /** Numbers that are open in a slot at this moment: more than was put there is drift. */
 export function readLive(listing: Json, slot: Slot): number[] {
-  return elementsOf(listing, `live_${slot}`).map((element) => Number(unwrapped(element)["val"]));
+  return ["live", "granted_live"].flatMap((name) =>
+    elementsOf(listing, `${name}_${slot}`).map((element) => Number(unwrapped(element)["val"])),
+  );
+}
+
+/** How long one number is open, as `openUntil` says it; undefined: it is not. */
+export function readOpen(listing: Json, name: string, id: number): Json | undefined {
+  const shown = elementsOf(listing, name).find((element) => unwrapped(element)["val"] === id);
+  const { timeout } = shown === undefined ? {} : unwrapped(shown);
+  return timeout === undefined ? shown : { elem: { val: id, timeout } };
+}
+
+/** What grants have, table by table, as `writtenEntries` says it of what was to be there. */
+export function readGranted(listing: Json): Map<string, string> {
+  const tables = itemsOf(listing).map((item) => objectOf(item["set"] ?? item["map"]));
+  return writtenEntries(
+    tables.flatMap(({ name, elem }): Elements[] => {
+      if (!GRANTED_TABLES.has(textOf(name))) return [];
+      return [[textOf(name), Array.isArray(elem) ? (elem as Json[]) : []]];
+    }),
+  );
+}
+
+/** In an order of its own: sets list their elements in that of a hash table. */
+export function writtenEntries(tables: readonly Elements[]): Map<string, string> {
+  return new Map(tables.map(([name, elem]) => [name, canonicalJson(sortedElements(elem))]));
 }
 
 /** The slot that judges now, undefined if none does. */
@@ -76,8 +103,10 @@ export function readInterfaces(listing: Json): string[] {
 /** Content that moves by itself: counters, samples, what runs out. Their rules and types stay in. */
 const MOVING = new Set([
   ...["hits", "denied", "sample", "budget", "full", "flood", "peers", "answering"],
-  ...["pending", "pending_early", "live_0", "live_1"],
+  ...["pending", "pending_early", "live_0", "live_1", "granted_live_0", "granted_live_1"],
 ]);
+/** Compared by themselves (`readGranted`), as a grant changes them and nothing else. */
+const GRANTED_TABLES = new Set(SLOTS.flatMap((slot) => GRANTED.map((name) => `${name}_${slot}`)));
 
 /**
  * Equal for equal rule sets, whatever was counted and has run out. Takes `nft -j list ruleset`; compare it with
@@ -104,7 +133,8 @@ function still(item: Item): Json {
   const out: { [name: string]: Json } = {};
   for (const [kind, value] of Object.entries(item)) {
     const { handle: _, elem, ...rest } = objectOf(value);
-    const moving = MOVING.has(textOf(rest["name"]));
+    const name = textOf(rest["name"]);
+    const moving = MOVING.has(name) || GRANTED_TABLES.has(name);
     const sorted = Array.isArray(elem) && !moving ? { elem: sortedElements(elem) } : {};
     out[kind] = uncounted({ ...rest, ...sorted });
     // Which slot is confirmed is an act of ours (`readSlot`); that it is one rule, and this, is not.

@@ -16,14 +16,14 @@ type GrantRow = Lowering["grants"][number];
 export type Elements = readonly [string, readonly Json[]];
 
 export interface Redirects {
-  /** Numbers of conduits and grants that are redirected here. */
+  /** Numbers of conduits that are redirected here. */
   readonly ids: readonly number[];
   readonly elements: readonly Elements[];
 }
 
-/** All redirects of conduits and grants, and the veth behind which each listener lives. */
+/** All redirects of conduits, and the veth behind which each listener lives. */
 export function allRedirects(lowering: Lowering): Redirects {
-  const { legs, point, slot, conduits, grants } = lowering;
+  const { legs, point, slot, conduits } = lowering;
   const pairs: Translation[] = [];
   const places: Json[] = [];
   for (const conduit of legs.conduits) {
@@ -41,20 +41,42 @@ export function allRedirects(lowering: Lowering): Redirects {
       MARKS.inspectBase + index,
     ]),
   );
-  const granted = grants.map((row) => grantRedirects(lowering, row));
   return {
-    ids: [...pairs.map(({ id }) => id), ...granted.flatMap(({ ids }) => ids)],
+    ids: pairs.map(({ id }) => id),
     elements: [
-      ...translations(pairs, slot),
+      ...translations("redirect", pairs, slot),
       [`redirecting_${slot}`, places],
       [`rooms_${slot}`, rooms],
-      ...granted.flatMap(({ elements }) => elements),
     ],
   };
 }
 
+/** Whether anything is handed to a gate at this point, now or once there is a grant for it. */
+export function isTranslating({ conduits }: Legs, point: Point): boolean {
+  return conduits.some(({ legs }) => legs.some((leg) => isGated(leg, point)));
+}
+
+/** All that the grants of a slot have, but for how long they are open: the tables in `GRANTED`. */
+export function grantTables(lowering: Lowering): Elements[] {
+  const { grants, slot } = lowering;
+  const redirects = grants.map((row) => grantRedirects(lowering, row));
+  const closed = grants.map(({ entry: { id, liveness } }): Json => {
+    return [id, nft.goto(`note_${liveness.closedReason}_${slot}`)];
+  });
+  return [
+    grantRows(lowering),
+    [`granted_closed_${slot}`, closed],
+    [`granted_in_${slot}`, redirects.flatMap(({ places }) => places)],
+    ...translations(
+      "granted",
+      redirects.flatMap(({ pairs }) => pairs),
+      slot,
+    ),
+  ];
+}
+
 /** Exact rows of all grants in force. Where two ask for the same row, the one that lasts longer has it. */
-export function grantRows({ legs, point, slot, grants }: Lowering): Elements {
+function grantRows({ legs, point, slot, grants }: Lowering): Elements {
   const rows = new Map<string, { ends: number; row: Json }>();
   for (const { grant, entry } of grants) {
     const { open, until } = entry.liveness;
@@ -89,10 +111,10 @@ function sourcesOf(grant: Grant, legs: Legs, point: Point): Ipv4[] {
 }
 
 /** Where one grant's packets are handed to the gate. */
-export function grantRedirects(
-  { legs, point, slot }: Lowering,
+function grantRedirects(
+  { legs, point }: Lowering,
   { grant, entry }: GrantRow,
-): Redirects {
+): { readonly pairs: readonly Translation[]; readonly places: readonly Json[] } {
   const conduit = legs.conduits.find(({ name }) => name === grant.conduit);
   const gated = (conduit?.legs ?? []).filter(
     (leg) => isGated(leg, point) && contains(leg.from, grant.source),
@@ -106,10 +128,7 @@ export function grantRedirects(
     .map((redirect) => ({ id: entry.id, redirect }));
   const source = [{ first: grant.source, last: grant.source }];
   const places = pairs.length === 0 ? [] : beginnings(legs, point, entry.id, source);
-  return {
-    ids: pairs.map(({ id }) => id),
-    elements: [[`redirecting_${slot}`, places], ...translations(pairs, slot)],
-  };
+  return { pairs, places };
 }
 
 interface Translation {
@@ -127,13 +146,17 @@ function beginnings(legs: Legs, point: Point, id: number, from: readonly Interva
   return [...new Set(zones.map((zone) => zone.interface))].map((device) => nft.concat(id, device));
 }
 
-function translations(pairs: readonly Translation[], slot: Slot): Elements[] {
+function translations(
+  whose: "redirect" | "granted",
+  pairs: readonly Translation[],
+  slot: Slot,
+): Elements[] {
   const key = ({ id, redirect }: Translation): Json =>
     nft.concat(id, formatIpv4(redirect.address), redirect.port);
   const address = pairs.map((pair) => [key(pair), formatIpv4(pair.redirect.listenAddress)]);
   const port = pairs.map((pair) => [key(pair), pair.redirect.listenPort]);
   return [
-    [`redirect_address_${slot}`, address],
-    [`redirect_port_${slot}`, port],
+    [`${whose}_address_${slot}`, address],
+    [`${whose}_port_${slot}`, port],
   ];
 }

@@ -106,7 +106,7 @@ function sourceRules(at: At, add: Add): void {
   add("destined", nft.vmap(TARGET, at("nowhere")));
   add("destined", nft.goto(at("note_no-dst-zone")));
   // A grant that is closed leaves the packet to the conduits, which need the class again.
-  add("granted", nft.match(MARK, "==", `@${at("live")}`), nft.goto(at("opening")));
+  add("granted", nft.match(MARK, "==", `@${at("granted_live")}`), nft.goto(at("opening")));
   add("granted", host, nft.goto(at("candidates")));
   add("granted", net, nft.goto(at("candidates")));
 }
@@ -140,7 +140,9 @@ function sessionRules(at: At, add: Add, slot: Slot): void {
   add("session_icmp", type([3, 11, 12]), quoteStart, whole, quoteEnd, live);
 
   add("session_live", NUMBER_OF_CONNECTION);
-  add("session_live", nft.match(MARK, "==", `@${at("live")}`), nft.goto(at("alive_slow")));
+  for (const set of ["live", "granted_live"]) {
+    add("session_live", nft.match(MARK, "==", `@${at(set)}`), nft.goto(at("alive_slow")));
+  }
   add("session_live", nft.goto(at("lost")));
   // Translated ones are remembered after the translation.
   const plain = nft.match(nft.and(nft.ct("status"), DNAT_STATUS), "==", 0);
@@ -151,6 +153,7 @@ function sessionRules(at: At, add: Add, slot: Slot): void {
   // The reset answers a packet of ours, so it may leave with that one's mark.
   add("lost", IS_TCP, nft.set(MARK, MARKS.pass), { reject: { type: "tcp reset" } });
   add("lost", nft.DROP);
+  add("ended", nft.vmap(MARK, at("granted_closed")));
   for (const reason of CLOSED_REASONS) {
     const here = nft.match(MARK, "==", `@${at(`closed_${reason}`)}`);
     add("ended", here, nft.goto(at(`note_${reason}`)));
@@ -224,6 +227,8 @@ function openingRules(at: At, add: Add, options: SlotRules): void {
   add("create", nft.match(L4PROTO, "!=", "icmp"), nft.each("update", "peers", PEER, nft.COUNTER));
   add("create", nft.match(MARK, "==", "@hits"));
   add("create", nft.match(MARK, "==", `@${at("special")}`), nft.jump(at("special")));
+  const granted = nft.match(nft.concat(MARK, INTERFACE), "==", `@${at("granted_in")}`);
+  add("create", granted, nft.set(MARK, HANDOVER[slot]), nft.ACCEPT);
   add("create", IS_TCP, nft.jump("answering"));
   add("create", nft.set(MARK, MARKS.pass), nft.ACCEPT);
   const oneWay = nft.set(nft.ct("mark"), nft.or(MARK, ONE_WAY));

@@ -27,6 +27,13 @@ export const LOG_GROUP = 5;
 /** "To be translated by this slot, then handed to a gate"; routing knows no such mark. */
 export const HANDOVER: Readonly<Record<Slot, number>> = { 0: 0x5a000010, 1: 0x5a000011 };
 
+/** Conduits and grants by number, each with its counter. */
+export const HITS: nft.Command = nft.add("set", {
+  name: "hits",
+  type: "mark",
+  stmt: [nft.COUNTER],
+});
+
 const MARK = nft.meta("mark");
 const FLAGS = nft.field("tcp", "flags");
 const ETHERTYPE = nft.bits("ll", 96, 16);
@@ -58,7 +65,7 @@ export function skeleton({
     nftables: [
       nft.addTable("ip"),
       nft.addTable("netdev"),
-      nft.add("set", { name: "hits", type: "mark", stmt: [nft.COUNTER] }),
+      HITS,
       nft.add("map", { name: "pending", ...pending }),
       nft.add("map", { name: "pending_early", ...pending }),
       nft.add("counter", { name: "sampled" }),
@@ -161,9 +168,11 @@ export function translation(): nft.Command[] {
   const ported = nft.match(nft.meta("l4proto"), "==", { set: ["tcp", "udp"] });
   for (const slot of SLOTS) {
     const mine = nft.match(MARK, "==", HANDOVER[slot]);
-    const addr = nft.lookup(key, `redirect_address_${slot}`);
-    const port = nft.lookup(key, `redirect_port_${slot}`);
-    commands.push(nft.rule("translate", mine, ported, { dnat: { addr, port } }));
+    for (const whose of ["redirect", "granted"]) {
+      const addr = nft.lookup(key, `${whose}_address_${slot}`);
+      const port = nft.lookup(key, `${whose}_port_${slot}`);
+      commands.push(nft.rule("translate", mine, ported, { dnat: { addr, port } }));
+    }
     const room = nft.set(MARK, nft.lookup(nft.field("ip", "daddr"), `rooms_${slot}`));
     commands.push(nft.rule("handover", mine, translated, room, nft.ACCEPT));
     // The translation is missing: as if the engine were.

@@ -30,7 +30,10 @@ export const SLOT_CHAINS: readonly string[] = [
   ...REASONS.map((reason) => `note_${reason}`),
 ];
 
-/** Of each slot: name, key, value of a map, and whether keys are ranges or run out. */
+/**
+ * Of each slot: name, key, value of a map, and whether keys are ranges or run out. What grants have is in
+ * tables of its own, all of them small hash tables: a grant is added and revoked by filling these again.
+ */
 const SLOT_TABLES = `
   src_host          ipv4_addr.ifname                          mark
   src_net           ipv4_addr                                 mark          interval
@@ -56,7 +59,18 @@ const SLOT_TABLES = `
   diode             mark                                      -
   audit             mark                                      -
   live              mark                                      -             timeout
+  granted_live      mark                                      -             timeout
+  granted_closed    mark                                      verdict
+  granted_in        mark.ifname                               -
+  granted_address   mark.ipv4_addr.inet_service               ipv4_addr
+  granted_port      mark.ipv4_addr.inet_service               inet_service
   ${CLOSED_REASONS.map((reason) => `closed_${reason} mark -`).join("\n")}`;
+
+/** What a slot's grants have, but for how long they are open. */
+export const GRANTED: readonly string[] = [
+  "grants",
+  ...["granted_closed", "granted_in", "granted_address", "granted_port"],
+];
 
 /**
  * Written by packets: name, key, most elements, seconds. Denials are keyed by (reason, number, zone pair),

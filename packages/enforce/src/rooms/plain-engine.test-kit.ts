@@ -8,6 +8,7 @@ import type {
   Engine,
   EngineCounters,
   EngineState,
+  Entries,
   GrantRow,
   Selection,
 } from "../apply/engine-port.ts";
@@ -90,7 +91,7 @@ export class PlainEngine implements Engine {
       ${timed}`);
   }
 
-  async setLive({ now }: Lowering, entries: readonly LiveEntry[]): Promise<void> {
+  async setLive({ now }: Lowering, entries: readonly LiveEntry[]): Promise<Entries> {
     const lines = entries.flatMap(({ id, liveness }) => {
       const { open, until } = liveness;
       const timeout =
@@ -104,9 +105,10 @@ export class PlainEngine implements Engine {
       return open ? [...gone, `add element ip plain live { ${id}${timeout} }`] : gone;
     });
     await this.nft(lines.join("\n"));
+    return new Map();
   }
 
-  async addGrant(lowering: Lowering, { grant, entry }: GrantRow): Promise<void> {
+  async addGrant(lowering: Lowering, { grant, entry }: GrantRow): Promise<Entries> {
     const { legs, slot } = lowering;
     const from = formatIpv4(this.point === "outer" ? grant.source : egressOf(legs, grant));
     const to = formatIpv4(grant.target);
@@ -115,12 +117,14 @@ export class PlainEngine implements Engine {
       insert rule ip plain slot${slot} ip saddr ${from} ip daddr ${to} tcp dport ${grant.port} ${live}
       insert rule ip plain slot${slot} ip saddr ${to} ip daddr ${from} tcp sport ${grant.port} ${live}`);
     await this.setLive(lowering, [entry]);
+    return this.slotChains(slot);
   }
 
-  async removeGrant(_lowering: Lowering, { entry }: GrantRow): Promise<void> {
+  async removeGrant(_lowering: Lowering, { entry }: GrantRow): Promise<Entries> {
     await this.nft(
       `add element ip plain live { ${entry.id} }\ndelete element ip plain live { ${entry.id} }`,
     );
+    return new Map();
   }
 
   async readBack(): Promise<EngineState> {
@@ -131,7 +135,19 @@ export class PlainEngine implements Engine {
     const timeless = text
       .replace(/ (expires|timeout) [0-9a-z]+/g, "")
       .replace(/\s+elements = \{[^}]*\}/g, "");
-    return { digest: timeless, slot: slot === "1" ? 1 : 0, interfaces: undefined };
+    return {
+      digest: timeless.replace(/chain slot[01] \{[^}]*(\{[^}]*\}[^}]*)*\}/g, ""),
+      entries: await this.slotChains(0, 1),
+      slot: slot === "1" ? 1 : 0,
+      interfaces: undefined,
+    };
+  }
+
+  /** Grants add rules here. */
+  private async slotChains(...slots: readonly number[]): Promise<Map<string, string>> {
+    const chains = slots.map((slot) => `slot${slot}`);
+    const texts = await Promise.all(chains.map((name) => this.nft(`list chain ip plain ${name}`)));
+    return new Map(chains.map((name, index) => [name, texts[index] ?? ""]));
   }
 
   async counters(): Promise<EngineCounters> {

@@ -1,10 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Interval } from "@sallyport/core";
-import { conduit, CONDUITS, leg, lowering, plant, port, span } from "../ebpf/plant.test-kit.ts";
+import {
+  conduit,
+  CONDUITS,
+  GRANT,
+  leg,
+  lowering,
+  plant,
+  port,
+  span,
+} from "../ebpf/plant.test-kit.ts";
 import { atoms, classify } from "./classes.ts";
 import type { Document } from "./json.ts";
-import { fillSlot, select, setLive } from "./lower.ts";
+import { addGrant, fillSlot, removeGrant, select, setLive } from "./lower.ts";
 import { zoneNumbers } from "./places.ts";
 import { rulesDigest } from "./read.ts";
 import { skeleton } from "./skeleton.ts";
@@ -160,4 +169,32 @@ test("a digest does not see which slot is confirmed, but sees anything beside it
     },
   };
   assert.notEqual(digest([...whole(0), accept]), digest(whole(0)));
+});
+
+test("a grant is written without a command for elements alone, which makes nft read every interval", () => {
+  const liveness = { open: true, until: GRANT.notAfter, closedReason: "grant-expired" } as const;
+  const row = { grant: GRANT, entry: { id: 77, liveness, audit: false, diode: false } };
+  const granted = { ...lowering(plant()), grants: [row] };
+  const written = { add: addGrant(granted, row), remove: removeGrant(lowering(plant())) };
+  const verbs = (document: Document): string[] =>
+    document.nftables.map((command) => {
+      const [[verb, what] = ["", {}]] = Object.entries(command);
+      return `${verb} ${Object.keys(what ?? {}).join()}`;
+    });
+  const allowed = new Set(["flush set", "flush map", "add set", "add map"]);
+  for (const document of Object.values(written)) {
+    assert.ok(verbs(document).length >= 6);
+    assert.deepEqual(
+      verbs(document).filter((verb) => !allowed.has(verb)),
+      [],
+    );
+  }
+  assert.ok(JSON.stringify(written.add).includes("77"));
+  assert.ok(!JSON.stringify(written.remove).includes("77"));
+  // The size of the policy shows nowhere.
+  const many = Array.from({ length: 200 }, (_, index) =>
+    conduit(`c${index}`, [leg(HMI, PLC, { ports: [port(index * 100 + 1)] })]),
+  );
+  const large = { ...lowering(plant([...CONDUITS, ...many])), grants: [row] };
+  assert.equal(addGrant(large, row).nftables.length, written.add.nftables.length);
 });

@@ -36,34 +36,40 @@ test("each element that a grant has in either engine is missed, or found altered
   const { enforcement } = gateway;
   await enforcement.addGrant({ ...WANTED, id: "g-1" });
   assert.deepEqual(await enforcement.drift(), [], "a grant is no drift");
+  const id = gateway.number("g-1");
   const row = `10.10.0.10 . ${PLC} . tcp . 503`;
-  const outside: readonly (readonly [string, string, string])[] = [
-    ["delete", "grants", row],
-    ["add", "grants", `10.10.0.99 . ${PLC} . tcp . 503 : 1`],
-    ["delete", "granted_closed", `${gateway.number("g-1")}`],
-    ["delete", "granted_in", `${gateway.number("g-1")} . it0`],
-    ["delete", "granted_address", `${gateway.number("g-1")} . ${PLC} . 503`],
-    ["add", "granted_port", `4711 . ${PLC} . 503 : 22`],
-    ["add", "granted_live", "4711"],
+  // What stands there, and what stands there no longer or instead of it.
+  const outside: readonly (readonly [string, string, string?])[] = [
+    ["grants", `${row} : ${id}`],
+    ["grants", `${row} : ${id}`, `${row} : 1`],
+    ["granted_closed", `${id} : goto note_grant-expired_0`],
+    ["granted_in", `${id} . it0`],
+    ["granted_address", `${id} . ${PLC} . 503 : 10.30.0.10`],
+    ["granted_port", `${id} . ${PLC} . 503 : 5020`, `${id} . ${PLC} . 503 : 22`],
   ];
-  for (const [verb, table, element] of outside) {
-    await gateway.nft("outer", verb, "element", "ip", "sallyport", table, element);
-    await gateway.isFoundAndUndone(WRONG_OUTSIDE, `${verb} ${table}`);
+  for (const [table, there, instead] of outside) {
+    await gateway.nft("outer", "delete", table, there);
+    if (instead !== undefined) await gateway.nft("outer", "add", table, instead);
+    await gateway.isFound(WRONG_OUTSIDE, `${table} without ${there}`);
+    if (instead !== undefined) await gateway.nft("outer", "delete", table, instead);
+    await gateway.nft("outer", "add", table, there);
   }
-  await gateway.nft("outer", "delete", "element", "ip", "sallyport", "grants", row);
-  await gateway.nft("outer", "add", "element", "ip", "sallyport", "grants", `${row} : 1`);
-  await gateway.isFoundAndUndone(WRONG_OUTSIDE, "another number");
-  const inside = `10.10.0.99 . ${PLC} . 503 : 10.30.0.10 . 22`;
-  await gateway.nft("inner", "add", "element", "ip", "sallyport_gates", "grants", inside);
-  await gateway.isFoundAndUndone(WRONG_INSIDE, "a translation");
+  assert.deepEqual(await enforcement.drift(), [], "all is as it was");
   for (const map of ["grants", "live"]) {
     const [key, value] = await gateway.newest(map);
     await gateway.map("delete", map, key);
-    await gateway.isFoundAndUndone(WRONG_INSIDE, `no ${map}`);
-    const [later] = await gateway.newest(map);
-    await gateway.map("update", map, later, "value", "hex", ...value.map(() => "07"));
-    await gateway.isFoundAndUndone(WRONG_INSIDE, `altered ${map}`);
+    await gateway.isFound(WRONG_INSIDE, `no ${map}`);
+    await gateway.map("update", map, key, "value", "hex", ...value.map(() => "07"));
+    await gateway.isFound(WRONG_INSIDE, `another ${map}`);
+    await gateway.map("update", map, key, "value", "hex", ...value);
   }
+  const inside = `10.10.0.10 . ${PLC} . 503 : 10.30.0.10 . 22`;
+  await gateway.nft("inner", "add", "grants", inside);
+  await gateway.isFoundAndUndone(WRONG_INSIDE, "a translation");
+  await gateway.nft("outer", "add", "grants", `10.10.0.99 . ${PLC} . tcp . 503 : 1`);
+  await gateway.isFoundAndUndone(WRONG_OUTSIDE, "a row for somebody else");
+  await gateway.nft("outer", "add", "granted_live", "4711");
+  await gateway.isFoundAndUndone(WRONG_OUTSIDE, "a number that nobody opened");
   await enforcement.revokeGrant("g-1");
   assert.deepEqual(await enforcement.drift(), [], "nor is a revoked one");
 });
@@ -132,6 +138,8 @@ test("a NIC that nobody declared is answered by one reload, until what is wrong 
   await using gateway = await Gateway.open();
   const { enforcement, site } = gateway;
   const inner = site.room("inner");
+  const strange = (name: string): string =>
+    `link add ${name} type veth peer name ${name} netns ${site.host}`;
   const slots: (number | undefined)[] = [];
   const look = async (...nics: readonly string[]): Promise<void> => {
     const found = (await enforcement.repair()).map(({ what }) => what);
@@ -140,16 +148,16 @@ test("a NIC that nobody declared is answered by one reload, until what is wrong 
     slots.push(enforcement.status().confirmed?.slot);
   };
   await look();
-  await ipBatch(inner, ["link add evil0 type dummy"]);
+  await ipBatch(inner, [strange("evil0")]);
   await look("evil0");
   await look("evil0");
   await look("evil0");
-  await ipBatch(inner, ["link add evil1 type dummy"]);
+  await ipBatch(inner, [strange("evil1")]);
   await look("evil0", "evil1");
   await look("evil0", "evil1");
   await ipBatch(inner, ["link del evil0", "link del evil1"]);
   await look();
-  await ipBatch(inner, ["link add evil0 type dummy"]);
+  await ipBatch(inner, [strange("evil0")]);
   await look("evil0");
   await look("evil0");
   // Every reload goes to the other slot.
@@ -240,9 +248,9 @@ class Gateway implements AsyncDisposable {
   }
 
   /** `table` without its slot. */
-  async nft(point: "outer" | "inner", ...words: readonly string[]): Promise<void> {
-    const [element = "", table = "", ...rest] = words.toReversed();
-    const command = [...rest.toReversed(), `${table}_${this.#slot}`, `{ ${element} }`];
+  async nft(point: "outer" | "inner", verb: string, table: string, element: string): Promise<void> {
+    const place = ["ip", point === "outer" ? "sallyport" : "sallyport_gates"];
+    const command = [verb, "element", ...place, `${table}_${this.#slot}`, `{ ${element} }`];
     await run("nft", command, { netns: this.site.room(point) });
   }
 
@@ -290,6 +298,11 @@ class Gateway implements AsyncDisposable {
     const home = path.join(this.site.instance.runDir, "bpf");
     const [object = ""] = await readdir(home);
     return path.join(home, object, "maps", map);
+  }
+
+  async isFound(sentence: string, what: string): Promise<void> {
+    const found = (await this.enforcement.drift()).map((difference) => difference.what);
+    assert.deepEqual(found, [sentence], what);
   }
 
   async isFoundAndUndone(sentence: string, what: string): Promise<void> {

@@ -3,24 +3,32 @@
  * real plant. Three long connections tell what went on: two through gates, one that only rules carry.
  */
 import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
 import process from "node:process";
 import { after, before, test } from "node:test";
 import { generatePolicy } from "../lab/generate-policy.ts";
 import { knock } from "../lab/attacks.ts";
 import { whyNoNamespaces } from "../lab/namespaces.ts";
-import { sleep, within } from "../lab/shell.ts";
+import { must, sleep, within } from "../lab/shell.ts";
 import { buildSite, plantPolicy, type Site } from "../lab/site.ts";
 import type { PolicyText } from "../lab/story.ts";
 import { PYTHON } from "../lab/device.ts";
-import { ask, fields, startSupervisor } from "sallyport";
+import { ask, fields, startSupervisor, stopGateway } from "sallyport";
 import { Live } from "./hands/live.ts";
 import * as ps from "./hands/processes.ts";
-import { eventsSince } from "./hands/rooms.ts";
+import { eventsSince, roomsThere } from "./hands/rooms.ts";
+import { captureInward } from "./hands/sweep.ts";
 
 const why = process.getuid?.() === 0 ? await whyNoNamespaces() : "needs root: rooms, eBPF and uids";
 const skip = why ?? false;
 const BACK_LIMIT_MS = 30_000;
 const CONFIRM_SECONDS = 3;
+/** Past the deadline: the kernels round to whole seconds, and never up. */
+const AFTER_DEADLINE_MS = 1_200;
+const GRANT_SECONDS = 4;
+/** Far longer than a packet takes to a capture in the next room. */
+const SETTLE_MS = 500;
 /** The confirmed policy opens the first; a pending one, never confirmed, the second beside it. */
 const [OPEN, PENDING] = [4712, 4714];
 
@@ -116,16 +124,23 @@ function killOne(found: readonly ps.Process[], what: string): void {
 async function stillRefused(): Promise<void> {
   const { plant } = stage().site;
   const since = Date.now();
-  const link = await plant.capture("tank-plc", ["src", "net", "10.10.0.0/24"]);
+  const link = await plant.capture("tank-plc", ["not", "arp"]);
   try {
     for (const from of ["attacker", "rogue"] as const) {
       const tank = { address: plant.address("tank-plc"), port: 502 };
       assert.equal((await knock(plant, from, tank)).ok, false, `${from} dials the tank`);
     }
-    assert.deepEqual(link.since(since), []);
+    await sleep(SETTLE_MS);
+    const own = [plant.address("attacker"), plant.address("rogue")];
+    const came = link.since(since).filter(({ source }) => own.includes(source));
+    assert.deepEqual(came, []);
   } finally {
     await link.stop();
   }
+}
+
+function until(at: number): Promise<void> {
+  return sleep(Math.max(1, at - Date.now()));
 }
 
 async function isOpen(port: number): Promise<boolean> {
@@ -218,13 +233,14 @@ test("whoever reads and counts is killed: nothing stops, and refusals are told a
   assert.equal(told?.["reason"], "no-conduit");
 });
 
-test("the compiler is killed: the change is refused, and nothing else", { skip }, async () => {
-  const { site, live } = stage();
-  const confirmed = await generation();
-  const since = Date.now();
-  const { name } = site.instance;
+/** A compilation that is under way: its answer, or the code of its refusal, and its process. */
+async function compiling(): Promise<{
+  readonly answer: Promise<unknown>;
+  readonly compiler: readonly ps.Process[];
+}> {
+  const { site } = stage();
   const files = generatePolicy(7, { conduits: 2_000 });
-  const planned = ask(name, { type: "plan", files }).then(
+  const answer = ask(site.instance.name, { type: "plan", files }).then(
     () => "planned",
     (error: unknown) => (error instanceof Error && "code" in error ? error.code : error),
   );
@@ -232,11 +248,38 @@ test("the compiler is killed: the change is refused, and nothing else", { skip }
     const compilers = ps.running(site, "compiler");
     return compilers.length > 0 ? compilers : undefined;
   });
-  killOne(found ?? [], "the compiler");
-  assert.equal(await planned, "compiler-failed");
+  return { answer, compiler: found ?? [] };
+}
+
+test("the compiler is killed: the change is refused, and nothing else", { skip }, async () => {
+  const { live } = stage();
+  const confirmed = await generation();
+  const since = Date.now();
+  const { answer, compiler } = await compiling();
+  killOne(compiler, "the compiler");
+  assert.equal(await answer, "compiler-failed");
   assert.equal(await generation(), confirmed);
   await live.flow("hmi", "erp", "direct");
   assert.deepEqual(live.broken(since, "hmi", "erp", "direct"), []);
+});
+
+test("the enforcer is killed while a policy is compiled: the compiler does not outlive it", {
+  skip,
+}, async () => {
+  const { site } = stage();
+  const since = Date.now();
+  const { answer, compiler } = await compiling();
+  // It would be done in a moment and go by itself.
+  for (const { pid } of compiler) process.kill(pid, "SIGSTOP");
+  killOne(ps.running(site, "enforcer"), "the enforcer");
+  assert.equal(await answer, "enforcer-gone");
+  const gone = await within(BACK_LIMIT_MS, () => {
+    const there = ps.processesOf(site).map(({ pid }) => pid);
+    return compiler.some(({ pid }) => there.includes(pid)) ? undefined : true;
+  });
+  assert.equal(gone, true, ps.describe(site));
+  await comesBack("enforcer", since);
+  await answers();
 });
 
 async function applyWider(): Promise<number> {
@@ -286,4 +329,165 @@ test("the supervisor is killed: all processes end, rules stay, and the next one 
   await live.flow("direct");
   assert.deepEqual(live.broken(since, "direct"), [], "what only rules carry was never touched");
   assert.deepEqual(fields(await ask(site.instance.name, { type: "drift" }))["differences"], []);
+});
+
+test("all are killed between apply and confirm: the kernels fall back, and end a grant, by themselves", {
+  skip,
+}, async () => {
+  const { site, live } = stage();
+  const { plant, product } = site;
+  const confirmed = await generation();
+  const start = Date.now();
+  const gate = await captureInward(site, "gate-vendor", "outer", ["tcp"]);
+  /** Whether the kernels still let the vendor get as far as the gate, which no longer answers. */
+  const knocks = async (): Promise<boolean> => {
+    const since = Date.now();
+    await knock(plant, "vendor-pc", { address: plant.address("press-plc"), port: 502 });
+    const seen = await within(SETTLE_MS, () =>
+      gate.since(since).some(({ flags }) => flags === "S") ? true : undefined,
+    );
+    return seen === true;
+  };
+  let pending = 0;
+  try {
+    assert.equal(await knocks(), false, "without a grant not even a SYN");
+    const grant = await product.grant({
+      conduit: "vendor-services-press",
+      person: "vendor-tech",
+      reason: "All processes end while it lives",
+      source: plant.address("vendor-pc"),
+      asset: "press-plc",
+      seconds: GRANT_SECONDS + CONFIRM_SECONDS,
+    });
+    pending = await applyWider();
+    const appliedAt = Date.now();
+    assert.ok((await ps.killAll(site)) >= 10);
+    assert.equal(await isOpen(PENDING), true, "until its deadline the change is in force");
+    assert.equal(await knocks(), true, "and so is the grant");
+    await until(appliedAt + CONFIRM_SECONDS * 1000 + AFTER_DEADLINE_MS);
+    assert.equal(await isOpen(PENDING), false, "then no longer");
+    assert.equal(await isOpen(OPEN), true, "and what was confirmed is");
+    await until(grant.notAfter + AFTER_DEADLINE_MS);
+    assert.equal(await knocks(), false, "the grant ended with nobody there to end it");
+    await stillRefused();
+    await diodeFlows();
+    await live.flowAgain("direct");
+    assert.equal(ps.describe(site), "", "all of it with no process alive");
+  } finally {
+    await gate.stop();
+  }
+  await up();
+  assert.equal(await generation(), confirmed);
+  assert.equal((await status())["pending"], undefined);
+  assert.equal(await isOpen(PENDING), false);
+  const told = eventsSince(site, start).find(({ type }) => type === "rolled-back");
+  assert.equal(told?.["generation"], pending, "a record says so");
+  await live.flowAgain("hmi", "erp", "direct");
+});
+
+test("all are killed at any moment of an apply: the last confirmed generation returns", {
+  skip,
+}, async () => {
+  const { site, live } = stage();
+  const { stateDir } = site.instance;
+  const confirmed = await generation();
+  const generations = path.join(stateDir, "generations");
+  let known = 0;
+  const moments: readonly (readonly [string, () => boolean])[] = [
+    ["while it is compiled", () => ps.running(site, "compiler").length > 0],
+    ["as its files are written", () => fs.readdirSync(generations).length > known],
+    ["as it is armed", () => fs.existsSync(path.join(stateDir, "armed.json"))],
+    ["as its guard stands", () => ps.running(site, "guard").length > 0],
+  ];
+  for (const [what, reached] of moments) {
+    known = fs.readdirSync(generations).length;
+    const applying = applyWider().then(
+      () => "applied",
+      () => "never answered",
+    );
+    const at = await reachedSoon(reached);
+    await ps.killAll(site);
+    assert.equal(at, true, what);
+    await applying;
+    await until(Date.now() + CONFIRM_SECONDS * 1000 + AFTER_DEADLINE_MS);
+    assert.equal(await isOpen(PENDING), false, `${what}: nothing of the change is left`);
+    assert.equal(await isOpen(OPEN), true, `${what}: what was confirmed is in force`);
+    await stillRefused();
+    await up();
+    assert.equal(await generation(), confirmed, what);
+    assert.equal((await status())["pending"], undefined, what);
+    await live.flowAgain("hmi", "erp", "direct");
+  }
+  const pending = await applyWider();
+  assert.equal(await isOpen(PENDING), true, "the next change is taken as ever");
+  await ask(site.instance.name, { type: "rollback", generation: pending });
+  await live.flowAgain("direct");
+});
+
+/** Looks as often as it can: the moments of a change pass in milliseconds. */
+async function reachedSoon(reached: () => boolean): Promise<boolean> {
+  const end = Date.now() + BACK_LIMIT_MS;
+  while (Date.now() < end) {
+    if (reached()) return true;
+    await sleep(1);
+  }
+  return false;
+}
+
+test("all are killed as a change is confirmed: one of the two generations is in force, whole", {
+  skip,
+}, async () => {
+  const { site, live } = stage();
+  const confirmed = await generation();
+  const pending = await applyWider();
+  const confirming = site.product.confirm(pending).catch(() => undefined);
+  const armed = path.join(site.instance.stateDir, "armed.json");
+  assert.equal(await reachedSoon(() => !fs.existsSync(armed)), true);
+  await ps.killAll(site);
+  await confirming;
+  await until(Date.now() + CONFIRM_SECONDS * 1000 + AFTER_DEADLINE_MS);
+  await up();
+  const now = await generation();
+  assert.ok(now === confirmed || now === pending, `generation ${now}`);
+  assert.equal(await isOpen(PENDING), now === pending);
+  assert.equal(await isOpen(OPEN), true);
+  assert.equal((await status())["pending"], undefined);
+  await live.flowAgain("hmi", "erp", "direct");
+});
+
+test("what a killed gateway left is found and removed, and the next one starts from its record", {
+  skip,
+}, async () => {
+  const { site, live } = stage();
+  const { plant, instance } = site;
+  const confirmed = await generation();
+  const nicsOfHost = async (): Promise<string[]> => {
+    const links = await must(["ip", "-j", "link", "show"], { netns: plant.box });
+    return (JSON.parse(links) as { ifname: string; flags: string[] }[])
+      .filter(({ ifname }) => ifname !== "lo")
+      .map(({ ifname, flags }) => `${ifname} ${flags.includes("UP") ? "up" : "down"}`)
+      .sort();
+  };
+  // Of a connection whose room is removed neither end ever hears again.
+  await live.stop();
+  await ps.killAll(site);
+  assert.ok(roomsThere(site).length >= 6, "its rooms stand");
+  assert.deepEqual(await nicsOfHost(), [], "with its NICs in them");
+
+  await stopGateway(instance, `/run/netns/${plant.box}`);
+  assert.deepEqual(roomsThere(site), []);
+  const nics = ["cella0", "cellb0", "it0", "sis0", "sup0", "vendor0"];
+  assert.deepEqual(
+    await nicsOfHost(),
+    nics.map((nic) => `${nic} down`),
+  );
+  assert.equal(fs.existsSync(instance.runDir), false);
+  const mounts = fs.readFileSync("/proc/self/mounts", "utf8");
+  assert.equal(mounts.includes(`${instance.runDir}/`), false);
+  assert.equal(ps.describe(site), "");
+
+  await up();
+  assert.equal(await generation(), confirmed);
+  await live.flowAgain("hmi", "erp", "direct");
+  await stillRefused();
 });

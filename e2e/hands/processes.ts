@@ -2,8 +2,12 @@
 import fs from "node:fs";
 import process from "node:process";
 import { eventsDir, EventReader } from "sallyport";
+import { within } from "../../lab/shell.ts";
 import type { Site } from "../../lab/site.ts";
 import { netnsOf, roomsThere } from "./rooms.ts";
+
+/** SIGKILL takes a moment; a process that waits for a kernel tool's socket to close a few more. */
+const GONE_LIMIT_MS = 10_000;
 
 export interface Process {
   readonly pid: number;
@@ -50,13 +54,32 @@ export function tools(site: Site, program: string): Process[] {
 }
 
 export function kill(processes: readonly Process[]): void {
-  for (const { pid } of processes) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // It went with another one.
+  for (const one of processes) signal(one, "SIGKILL");
+}
+
+/**
+ * Ends all at once, with whatever tool of theirs is at work, and answers how many: none of them gets to see
+ * that another has gone, to start it anew or to take back what it did.
+ */
+export async function killAll(site: Site): Promise<number> {
+  const frozen = new Map<number, Process>();
+  for (;;) {
+    const running = withChildren(processesOf(site)).filter(({ pid }) => !frozen.has(pid));
+    if (running.length === 0) break;
+    for (const one of running) {
+      signal(one, "SIGSTOP");
+      frozen.set(one.pid, one);
     }
   }
+  kill([...frozen.values()]);
+  const isOver = await within(GONE_LIMIT_MS, () => {
+    const late = withChildren(processesOf(site));
+    kill(late);
+    const there = new Set(all().map(({ pid }) => pid));
+    return late.length === 0 && ![...frozen.keys()].some((pid) => there.has(pid)) ? true : undefined;
+  });
+  if (isOver === undefined) throw new Error(`not ended by SIGKILL: ${describe(site)}`);
+  return frozen.size;
 }
 
 /** What the supervisor wrote of this worker since then: each start and each end. */
@@ -74,6 +97,25 @@ export function lifeOf(
         Date.parse(event.at) >= since,
     )
     .map((event) => ({ type: event.type, signal: event["signal"], status: event["status"] }));
+}
+
+function signal({ pid }: Process, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It went with another one, or by itself.
+  }
+}
+
+/** A kernel tool that the enforcer runs names no file of the gateway, and may be in no room. */
+function withChildren(processes: readonly Process[]): Process[] {
+  const found = new Map(processes.map((one) => [one.pid, one]));
+  const others = all().filter(({ pid }) => pid !== process.pid);
+  for (let before = -1; before !== found.size; ) {
+    before = found.size;
+    for (const one of others) if (found.has(one.parent)) found.set(one.pid, one);
+  }
+  return [...found.values()];
 }
 
 function all(): Process[] {

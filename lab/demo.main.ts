@@ -92,12 +92,9 @@ function installMissing(): string | undefined {
       .filter((name) => !found(name))
       .map((name) => PROGRAMS[name] ?? name),
   );
-  // The server imports serial, which Debian neither pulls in nor recommends by that name.
-  const python = spawnSync("/usr/bin/python3", ["-c", "import pymodbus.client, pymodbus.server"]);
-  if (python.status !== 0) {
-    packages.add("python3-pymodbus");
-    packages.add("python3-serial");
-  }
+  // Debian only recommends what the server side of pymodbus cannot be loaded without.
+  const python = spawnSync("/usr/bin/python3", ["-c", "import pymodbus.server"]);
+  if (python.status !== 0) packages.add("python3-pymodbus").add("python3-serial-asyncio");
   if (packages.size === 0) return undefined;
   const list = [...packages].join(" ");
   const by = `apt-get install -y ${list}`;

@@ -57,7 +57,7 @@ export class Device {
     await device.stop();
     const said = device.#process.stderr.trim().split("\n").at(-1) ?? "";
     throw new SallyportError("lab-device-down", `${host.name} did not come up: ${said}`, {
-      hint: "apt-get install python3-pymodbus python3-serial",
+      hint: "apt-get install python3-pymodbus python3-serial-asyncio",
     });
   }
 

@@ -14,7 +14,7 @@ const policy = {
 const pymodbus = await run(["/usr/bin/python3", "-c", "import pymodbus.server"]).catch(
   () => undefined,
 );
-const skip = pymodbus?.code === 0 ? false : "needs python3-pymodbus and python3-serial";
+const skip = pymodbus?.code === 0 ? false : "needs python3-pymodbus and python3-serial-asyncio";
 
 test("without any right the gates still refuse what the policy refuses, and say what is left out", {
   skip,

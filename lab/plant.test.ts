@@ -120,7 +120,7 @@ test("a scan's report names every port with its state", () => {
 const pymodbus = await run(["/usr/bin/python3", "-c", "import pymodbus.server"]).catch(
   () => undefined,
 );
-const skip = pymodbus?.code === 0 ? false : "needs python3-pymodbus and python3-serial";
+const skip = pymodbus?.code === 0 ? false : "needs python3-pymodbus and python3-serial-asyncio";
 
 test("on loopback the PLCs answer on ports of this machine, with the same seed the same values", {
   skip,

@@ -76,7 +76,9 @@ export async function killAll(site: Site): Promise<number> {
     const late = withChildren(processesOf(site));
     kill(late);
     const there = new Set(all().map(({ pid }) => pid));
-    return late.length === 0 && ![...frozen.keys()].some((pid) => there.has(pid)) ? true : undefined;
+    return late.length === 0 && ![...frozen.keys()].some((pid) => there.has(pid))
+      ? true
+      : undefined;
   });
   if (isOver === undefined) throw new Error(`not ended by SIGKILL: ${describe(site)}`);
   return frozen.size;

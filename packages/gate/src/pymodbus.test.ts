@@ -16,7 +16,7 @@ const SCRIPTS = path.join(import.meta.dirname, "..", "test");
 const SKIP =
   spawnSync(PYTHON, ["-c", "import pymodbus.client, pymodbus.server"]).status === 0
     ? ""
-    : "needs pymodbus: apt-get install python3-pymodbus python3-serial";
+    : "needs pymodbus: apt-get install python3-pymodbus python3-serial-asyncio";
 
 const LIMITS: ModbusLimits = {
   protocol: "modbus",

@@ -64,9 +64,9 @@ export function kill(processes: readonly Process[]): void {
 export async function killAll(site: Site): Promise<number> {
   const frozen = new Map<number, Process>();
   for (;;) {
-    const running = withChildren(processesOf(site)).filter(({ pid }) => !frozen.has(pid));
-    if (running.length === 0) break;
-    for (const one of running) {
+    const awake = withChildren(processesOf(site)).filter(({ pid }) => !frozen.has(pid));
+    if (awake.length === 0) break;
+    for (const one of awake) {
       signal(one, "SIGSTOP");
       frozen.set(one.pid, one);
     }

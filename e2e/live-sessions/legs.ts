@@ -76,7 +76,7 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 };
 
 /** As nft prints it: `1h2m3s456ms`. */
-function durationMs(text: string): number {
+export function durationMs(text: string): number {
   let sum = 0;
   for (const [, count = "", unit = ""] of text.matchAll(/([0-9]+)(ms|[dhms])/g)) {
     sum += Number(count) * (unit === "ms" ? 1 : (UNIT_MS[unit] ?? Number.NaN));

@@ -337,7 +337,11 @@ export class EnforcerService {
     const { enforcement, instance } = this.#options;
     const legs = enforcement.allLegs();
     const newest = legs.at(-1);
-    if (newest === undefined) return;
+    if (newest === undefined) {
+      // The next rooms may have the names of the last, and must be told of again.
+      this.#told = "";
+      return;
+    }
     const netns = (room: string): string => `/run/netns/${instance.netnsPrefix}-${room}`;
     const message: RoomsStand = {
       type: "rooms",

@@ -32,6 +32,8 @@ const node = process.execPath.startsWith(`${codeFrom}/`)
   : process.execPath;
 const gates = new Map<string, Worker>();
 const listeners = new Map<string, object>();
+/** Which namespace each worker was started in: a room that is made anew has its old name. */
+const rooms = new Map<string, string>();
 let watch: Worker | undefined;
 let names: object | undefined;
 
@@ -103,7 +105,9 @@ function uidOf(process: string): number | undefined {
   let hash = 7;
   for (const character of instance.name) hash = (hash * 31 + character.charCodeAt(0)) % 10_007;
   const uid = UID_FIRST + hash * UIDS_PER_INSTANCE + taken;
-  fs.writeFileSync(file, JSON.stringify({ ...known, [process]: uid }));
+  // Whole or not at all: with half of it no supervisor would start any more.
+  fs.writeFileSync(`${file}.new`, JSON.stringify({ ...known, [process]: uid }), { flush: true });
+  fs.renameSync(`${file}.new`, file);
   return uid;
 }
 
@@ -123,7 +127,7 @@ function onRooms(stand: RoomsStand): void {
   for (const gate of stand.gates) {
     const message = { type: "listeners", listeners: gate.listeners };
     listeners.set(gate.room, message);
-    const running = gates.get(gate.room);
+    const running = whoIsIn(gate.room, gates.get(gate.room), gate.netns);
     if (running !== undefined) running.send(message);
     else gates.set(gate.room, startGate(gate.room, gate.netns));
   }
@@ -131,10 +135,27 @@ function onRooms(stand: RoomsStand): void {
     if (stand.gates.some((gate) => gate.room === room)) continue;
     worker.stop();
     gates.delete(room);
+    rooms.delete(room);
   }
   names = { type: "names", ...stand.names };
-  watch ??= startWatch(stand);
+  watch = whoIsIn("watch", watch, stand.outer, stand.inner.netns) ?? startWatch(stand);
   watch.send(names);
+}
+
+/** The worker, if its rooms are those that it was started in; else it is ended and there is none. */
+function whoIsIn(
+  who: string,
+  worker: Worker | undefined,
+  ...namespaces: readonly string[]
+): Worker | undefined {
+  const now = namespaces
+    .map((file) => fs.statSync(file, { throwIfNoEntry: false })?.ino ?? "gone")
+    .join(" ");
+  const isSame = rooms.get(who) === now;
+  rooms.set(who, now);
+  if (isSame) return worker;
+  worker?.stop();
+  return undefined;
 }
 
 function startGate(room: string, netns: string): Worker {

@@ -99,7 +99,10 @@ export class Enforcement {
       const { pending, undecided } = this.state;
       const begun = pending === undefined ? undefined : this.armedFor(pending, 0);
       const armed = (await armedChange(this.stateDir)) ?? begun;
-      if (armed !== undefined) await takeBack(this.stateDir, armed, rooms);
+      // It may have died with the confirmation written and only its file not yet removed.
+      const isDone = armed !== undefined && armed.generation === this.state.confirmed?.number;
+      if (isDone) await disarm(this.stateDir);
+      else if (armed !== undefined) await takeBack(this.stateDir, armed, rooms);
       this.state = await State.load(this.stateDir);
       if (undecided !== undefined) await this.state.change(undecided, { state: "rolled-back" });
       const told = undecided === undefined ? {} : { rolledBack: undecided };
@@ -356,14 +359,10 @@ export class Enforcement {
     const armed = this.armedFor(generation, bootMs() + withinMs);
     await arm(this.stateDir, armed);
     await startGuard(guardCommand);
-    const forMs = armed.deadlineMs - bootMs();
-    if (forMs <= 0) throw notPending(number);
-    const selection = { confirmed: armed.previousSlot, pending: { slot, forMs } };
-    // Inner first: what a half-made change opens there still has to pass outer.
-    await rooms.engines.inner.select(selection);
-    await rooms.engines.outer.select(selection);
+    const leftMs = (): number => armed.deadlineMs - bootMs();
+    if (!(await this.slots.pend(slot, armed.previousSlot, leftMs))) throw notPending(number);
     this.pending = loaded;
-    this.confirmBy = this.options.clock() + forMs;
+    this.confirmBy = this.options.clock() + leftMs();
   }
 
   private armedFor({ number, slot }: Generation, deadlineMs: number): Armed {
@@ -439,7 +438,10 @@ export class Enforcement {
 
   private async standsWhole(legs: Legs, slot: Slot): Promise<boolean> {
     const { rooms } = this.options;
-    if ((await standingRooms(rooms.instance)).length === 0) return false;
+    const standing = await standingRooms(rooms.instance);
+    // One that a confirmed change no longer has, and that its process did not live to remove.
+    const isStrange = (room: string): boolean => !rooms.names(legs).includes(room);
+    if (standing.length === 0 || standing.some(isStrange)) return false;
     const differences = await rooms.check(legs);
     if (differences.some((line) => line.includes(" link "))) return false;
     const states = Object.values(rooms.engines).map((engine) => engine.readBack());

@@ -69,6 +69,28 @@ export class Slots {
     });
   }
 
+  /**
+   * Puts a slot in force for what is left, then the other one is again; false where too little is left. No
+   * engine may fall back late: one counts whole seconds, from when it was told, so where telling took
+   * longer than what was rounded off it is told again.
+   */
+  async pend(slot: Slot, confirmed: Slot, leftMs: () => number): Promise<boolean> {
+    const { engines } = this.options.rooms;
+    // Inner first: what a half-made change opens there still has to pass outer.
+    for (const engine of [engines.inner, engines.outer]) {
+      let isInTime = false;
+      for (let tries = 0; tries < TELL_TRIES && !isInTime; tries++) {
+        const forMs = leftMs();
+        // Less than a second would be rounded up.
+        if (forMs < SECOND_MS) return false;
+        await engine.select({ confirmed, pending: { slot, forMs } });
+        isInTime = leftMs() >= forMs - (forMs % SECOND_MS);
+      }
+      if (!isInTime) return false;
+    }
+    return true;
+  }
+
   /** Tells the kernels what is open now and until when, where that is not what they know. */
   async refresh(loaded: Loaded): Promise<void> {
     const now = this.options.clock();

@@ -159,8 +159,27 @@ export async function stopGateway(
     const enforcement = await openEnforcement(place, { clock: Date.now, guardCommand: [] });
     await enforcement.down();
   }
-  spawnSync("umount", ["-q", "-l", path.join(instance.runDir, "code")]);
+  unmountAll(instance.runDir);
   fs.rmSync(instance.runDir, { recursive: true, force: true });
+}
+
+/**
+ * One that was busy as the gateway started again has another upon it. What is mounted below is the code
+ * that runs this: as long as any of it is there, nothing may be removed.
+ */
+function unmountAll(directory: string): void {
+  const mounted = (): string[] =>
+    fs
+      .readFileSync("/proc/self/mounts", "utf8")
+      .split("\n")
+      .map((line) => line.split(" ")[1] ?? "")
+      .filter((at) => at.startsWith(`${directory}/`));
+  for (const at of mounted().reverse()) spawnSync("umount", ["-q", "-l", at]);
+  const left = mounted();
+  if (left.length === 0) return;
+  throw new SallyportError("mount-left", `${left.join(", ")} cannot be unmounted`, {
+    hint: "unmount it by hand, then again: sallyport down",
+  });
 }
 
 export const status: Command = {

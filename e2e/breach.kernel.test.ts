@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import { after, before, test } from "node:test";
 import { formatIpv4 } from "@sallyport/core";
-import type { Legs } from "@sallyport/policy/legs";
+import type { Legs, Point } from "@sallyport/policy/legs";
 import { forge, knock } from "../lab/attacks.ts";
 import { readModbus } from "../lab/client.ts";
 import { whyNoNamespaces } from "../lab/namespaces.ts";
@@ -101,6 +101,24 @@ async function arrives(from: HostName, to: HostName, source?: string): Promise<n
 
 const ALL_FRAMES = 2 * FRAMES;
 
+/**
+ * Frames that get nowhere, each of them counted by the room that stopped it; how many the room has counted
+ * by now, which the product's tripwire then has to say as well.
+ */
+async function isTripped(
+  point: Point,
+  from: HostName,
+  to: HostName,
+  source?: string,
+): Promise<number> {
+  const { site } = stage();
+  const earlier = await rooms.unrouted(site, point);
+  assert.equal(await arrives(from, to, source), 0, `${from} to ${to}`);
+  const now = await rooms.unrouted(site, point);
+  assert.ok(now - earlier >= ALL_FRAMES, `${point} counted ${now - earlier} of ${ALL_FRAMES}`);
+  return now;
+}
+
 /** Packets that the tripwire of each room counted between two looks, where it counted any. */
 function risen(
   from: ReadonlyMap<string, number>,
@@ -152,6 +170,10 @@ test("both engines flushed and routes set wrong on purpose: nothing passes", { s
   for (const from of ["hmi", "erp"] as const) {
     assert.equal((await read(from, "tank-plc")).ok, false, `${from} is cut off as well`);
   }
+  const tripped = {
+    outer: await isTripped("outer", "attacker", "vendor-pc"),
+    inner: await isTripped("inner", "rogue", "tank-plc"),
+  };
 
   // Without the guard as well, routing does as it was told: between cells packets pass, but IT and OT
   // have no more than the rooms between them, which forward nothing.
@@ -175,8 +197,9 @@ test("both engines flushed and routes set wrong on purpose: nothing passes", { s
       `${wanted}: ${found.join("\n")}`,
     );
   }
-  const counted = risen(quiet, await rooms.tripwires(site));
-  for (const room of ["outer", "inner"]) assert.ok((counted.get(room) ?? 0) > 0, room);
+  const told = await rooms.tripwires(site);
+  const counted = risen(quiet, told);
+  for (const room of rooms.POINTS) assert.ok((told.get(room) ?? 0) >= tripped[room], room);
   // What came into a DMZ room on its way across: both from IT and out of the cell.
   assert.equal(counted.get("gate-erp"), 2 * ALL_FRAMES);
   assert.equal(counted.get("gate-vendor"), ALL_FRAMES);
@@ -193,15 +216,16 @@ test("only the eBPF program is detached: nothing passes, and the tripwire counts
   await nothingPasses();
   assert.equal((await read("hmi", "tank-plc")).ok, false);
   assert.equal((await read("erp", "tank-plc")).ok, false, "outer lets it in, inner stops it");
+  const tripped = await isTripped("inner", "rogue", "tank-plc");
 
   await rooms.withoutGuard(site, "inner");
   assert.equal(await arrives("rogue", "tank-plc"), ALL_FRAMES, "the guard is what stopped it");
 
   const found = await held.repaired();
   assert.ok(found.includes("inner: the engine is not on sup0"), found.join("\n"));
-  const counted = risen(quiet, await rooms.tripwires(site));
-  assert.ok((counted.get("inner") ?? 0) > 0);
-  assert.deepEqual([...counted.keys()], ["inner"], "outer still judged for itself");
+  const told = await rooms.tripwires(site);
+  assert.ok((told.get("inner") ?? 0) >= tripped);
+  assert.deepEqual([...risen(quiet, told).keys()], ["inner"], "outer still judged for itself");
   await conduitsWork();
 });
 
@@ -245,20 +269,24 @@ test("only the translation is removed: an inspected packet reaches neither devic
 
 test("only nftables is flushed: nothing passes, and the tripwire counts it", { skip }, async () => {
   const { site } = stage();
-  const quiet = await rooms.tripwires(site);
+  const judged = await rooms.denials(site, "no-conduit", "cell-b", "cell-a");
   await using held = await rooms.Hold.take(site);
   for (const room of rooms.POINTS) await rooms.inRoom(site, room, "nft", "flush", "ruleset");
   await nothingPasses();
   assert.equal((await read("erp", "tank-plc")).ok, false);
+  const tripped = await isTripped("outer", "attacker", "vendor-pc");
 
   await rooms.withoutGuard(site, "outer");
   assert.equal(await arrives("attacker", "vendor-pc"), ALL_FRAMES, "the guard is what stopped it");
 
   const found = await held.repaired();
   assert.ok(found.includes("outer: the engine cannot be read"), found.join("\n"));
-  const counted = risen(quiet, await rooms.tripwires(site));
-  assert.ok((counted.get("outer") ?? 0) > 0);
-  assert.ok((await rooms.denials(site, "no-conduit", "cell-b", "cell-a")) > 0, "inner judged on");
+  const told = await rooms.tripwires(site);
+  assert.ok((told.get("outer") ?? 0) >= tripped);
+  assert.ok(
+    (await rooms.denials(site, "no-conduit", "cell-b", "cell-a")) > judged,
+    "inner judged on",
+  );
   await conduitsWork();
 });
 
@@ -412,7 +440,7 @@ test("a cell that takes a DMZ gate's address is stopped by the engine, and by th
   await using held = await rooms.Hold.take(site);
   await rooms.detachPrograms(site);
   const [gate = ""] = gates;
-  assert.equal(await arrives("rogue", "tank-plc", gate), 0, "the guard");
+  const tripped = await isTripped("inner", "rogue", "tank-plc", gate);
   await rooms.withoutGuard(site, "inner");
   assert.equal(await arrives("rogue", "tank-plc"), ALL_FRAMES, "its own address now passes");
   assert.equal(await arrives("rogue", "tank-plc", gate), 0, "the reverse path");
@@ -421,6 +449,7 @@ test("a cell that takes a DMZ gate's address is stopped by the engine, and by th
   );
   assert.equal(await arrives("rogue", "tank-plc", gate), ALL_FRAMES, "it is what stopped it");
   await held.repaired();
+  assert.ok(((await rooms.tripwires(site)).get("inner") ?? 0) >= tripped);
   await conduitsWork();
 });
 
@@ -429,6 +458,7 @@ test("a process with uid 0 in any one DMZ room sees only its own conduits' devic
 }, async () => {
   const { site, legs, wires } = stage();
   const quiet = await rooms.tripwires(site);
+  const refused = await rooms.denials(site, "no-conduit", "dmz/gate-erp");
   const hosts = HOSTS.map(({ address }) => address);
   const gates = legs.rooms.flatMap(({ name }) => addressesOf(legs, name));
   const listening = legs.conduits.flatMap(({ listeners }) => listeners);
@@ -481,7 +511,7 @@ test("a process with uid 0 in any one DMZ room sees only its own conduits' devic
     }
   }
   assert.ok(seen >= 4, "rooms with conduits saw their devices");
-  assert.ok((await rooms.denials(site, "no-conduit", "dmz/gate-erp")) > 0);
+  assert.ok((await rooms.denials(site, "no-conduit", "dmz/gate-erp")) > refused);
   assert.deepEqual([...risen(quiet, await rooms.tripwires(site))], [], "no room was crossed");
 });
 
@@ -499,8 +529,11 @@ test("a listener that is dialled directly, past its conduit, hears nothing", { s
   const watched = await watchGates(stage().site, stage().legs);
   const dial = (from: HostName, address: string, port: number): Promise<{ readonly ok: boolean }> =>
     readModbus(plant, from, { address, port }, request);
+  const tries = (): Promise<number> =>
+    rooms.denials(site, "no-conduit", "enterprise", "dmz/gate-erp");
   try {
     const since = Date.now();
+    const earlier = await tries();
     const dialled = await Promise.all(
       dialers.flatMap((from) =>
         listeners.map(async ({ listenAddress, listenPort }) => {
@@ -514,8 +547,9 @@ test("a listener that is dialled directly, past its conduit, hears nothing", { s
     );
     assert.deepEqual(dialled.flat(), []);
     assert.deepEqual(watched.heard(since), []);
-    const ofDmz = await rooms.denials(site, "no-conduit", "enterprise", "dmz/gate-erp");
-    assert.ok(ofDmz > 0, "it is counted as a try at the DMZ");
+    const ofErp = listeners.filter(({ room }) => room === "gate-erp").length;
+    // By two hosts of the enterprise, with one SYN each at least.
+    assert.ok((await tries()) - earlier >= 2 * ofErp, "each is counted as a try at the DMZ");
 
     // The judgment is all that stands there: with one that allows it, an attacker reads the tank.
     const through = listeners.find(({ room }) => room === "gate-erp");

@@ -75,6 +75,18 @@ export async function tripwires(site: Site): Promise<ReadonlyMap<string, number>
   );
 }
 
+/** Packets that the room's routes had no way for, as its kernel counts them. */
+export async function unrouted(site: Site, room: Point): Promise<number> {
+  const text = await inRoom(site, room, "cat", "/proc/net/netstat");
+  const [names = [], values = []] = text
+    .split("\n")
+    .filter((line) => line.startsWith("IpExt: "))
+    .map((line) => line.split(" "));
+  const count = Number(values[names.indexOf("InNoRoutes")]);
+  if (!Number.isInteger(count)) throw new RangeError(`${room} counts nothing`);
+  return count;
+}
+
 /** Refusals that the status counts, by reason and the zones at either end. */
 export async function denials(
   site: Site,

@@ -14,7 +14,8 @@ import { Frozen } from "./live-sessions/frozen.ts";
 import { GATE, Session } from "./live-sessions/session.ts";
 
 const why = process.getuid?.() === 0 ? await whyNoNamespaces() : "needs root: rooms, eBPF and uids";
-const GRANT_SECONDS = 8;
+/** Long enough for a busy machine to open the session and to stop all processes before the end. */
+const GRANT_SECONDS = 14;
 /** After the end for that long nothing may come. */
 const QUIET_MS = 2_000;
 /** nftables ends on a whole second before, and a busy client asks late: earlier it was cut too soon. */

@@ -139,6 +139,7 @@ async function endsOf(grant: string): Promise<{ readonly first: number; readonly
 test("all are killed between apply and confirm: the kernels fall back, and end a grant, by themselves", {
   skip,
 }, async () => {
+  await stage().ready();
   const { site, live } = stage();
   const { plant, product } = site;
   const confirmed = await stage().generation();
@@ -219,6 +220,7 @@ function momentsOfApply(): readonly Moment[] {
 test("all are killed at any moment of an apply: the last confirmed generation returns", {
   skip,
 }, async () => {
+  await stage().ready();
   const { site } = stage();
   const confirmed = await stage().generation();
   for (const [what, reached] of momentsOfApply()) {
@@ -261,6 +263,7 @@ function momentsOfConfirm(pending: number): readonly Moment[] {
 test("all are killed as a change is confirmed: one of the two generations is in force, whole", {
   skip,
 }, async () => {
+  await stage().ready();
   const { site } = stage();
   for (const moment of momentsOfConfirm(0).keys()) {
     const confirmed = await stage().generation();
@@ -291,6 +294,7 @@ test("all are killed as a change is confirmed: one of the two generations is in 
 test("what a killed gateway left is found and removed, and the next one starts from its record", {
   skip,
 }, async () => {
+  await stage().ready();
   const { site, live } = stage();
   const { plant, instance } = site;
   const confirmed = await stage().generation();

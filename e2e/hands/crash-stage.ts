@@ -86,6 +86,11 @@ export class CrashStage {
     return fields(await ask(this.site.instance.name, { type: "drift" }))["differences"];
   }
 
+  /** Whatever a test before this one left dead is started. */
+  async ready(): Promise<void> {
+    if (ps.running(this.site, "supervisor").length === 0) await this.up();
+  }
+
   /** The gateway, anew. */
   up(): Promise<void> {
     const { plant, instance } = this.site;

@@ -14,6 +14,7 @@ import type {
   GrantRow,
   Selection,
 } from "./engine-port.ts";
+import { bootMs } from "./guard.ts";
 import { run } from "./run.ts";
 import { mustBeWritten } from "./written.ts";
 
@@ -83,11 +84,16 @@ export class TranslatedEngine implements Engine {
       pending === undefined
         ? ""
         : `add element ${TABLE} pending { 0 timeout ${Math.ceil(pending.forMs / 1000)}s : goto slot_${pending.slot} }`;
+    const from = bootMs();
     await this.nft(`flush map ${TABLE} pending
       flush chain ${TABLE} confirmed
       add rule ${TABLE} confirmed goto slot_${confirmed}
       ${timed}`);
-    await this.engine.select(selection);
+    // The engine's time runs already: told the whole of it, it would fall back late.
+    const tookMs = bootMs() - from;
+    const rest =
+      pending === undefined ? {} : { pending: { ...pending, forMs: pending.forMs - tookMs } };
+    await this.engine.select({ confirmed, ...rest });
   }
 
   setLive(...args: Parameters<Engine["setLive"]>): Promise<Entries> {

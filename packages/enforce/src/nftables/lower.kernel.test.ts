@@ -491,7 +491,7 @@ describe("sessions", { skip }, () => {
       const over = { ...liveness, open: false, until: null };
       harness.apply(setLive(granted, [{ ...row.entry, liveness: over }]));
       assert.deepEqual(await ids(asks(tcp(23, 4711))), [own]);
-      harness.apply(removeGrant(lowering(legs), row));
+      harness.apply(removeGrant(lowering(legs)));
       assert.deepEqual(await ids(asks(tcp(24, 4711))), [own]);
     });
   });

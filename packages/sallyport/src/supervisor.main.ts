@@ -135,7 +135,6 @@ function onRooms(stand: RoomsStand): void {
     if (stand.gates.some((gate) => gate.room === room)) continue;
     worker.stop();
     gates.delete(room);
-    rooms.delete(room);
   }
   names = { type: "names", ...stand.names };
   watch = whoIsIn("watch", watch, stand.outer, stand.inner.netns) ?? startWatch(stand);
@@ -148,12 +147,9 @@ function whoIsIn(
   worker: Worker | undefined,
   ...namespaces: readonly string[]
 ): Worker | undefined {
-  const now = namespaces
-    .map((file) => fs.statSync(file, { throwIfNoEntry: false })?.ino ?? "gone")
-    .join(" ");
-  const isSame = rooms.get(who) === now;
+  const now = namespaces.map((at) => fs.statSync(at, { throwIfNoEntry: false })?.ino).join(" ");
+  if (rooms.get(who) === now) return worker;
   rooms.set(who, now);
-  if (isSame) return worker;
   worker?.stop();
   return undefined;
 }

@@ -78,15 +78,13 @@ export class Slots {
     const { engines } = this.options.rooms;
     // Inner first: what a half-made change opens there still has to pass outer.
     for (const engine of [engines.inner, engines.outer]) {
-      let isInTime = false;
-      for (let tries = 0; tries < TELL_TRIES && !isInTime; tries++) {
+      for (let [tries, told] = [0, Number.POSITIVE_INFINITY]; leftMs() < told; tries++) {
         const forMs = leftMs();
         // Less than a second would be rounded up.
-        if (forMs < SECOND_MS) return false;
+        if (forMs < SECOND_MS || tries === TELL_TRIES) return false;
         await engine.select({ confirmed, pending: { slot, forMs } });
-        isInTime = leftMs() >= forMs - (forMs % SECOND_MS);
+        told = forMs - (forMs % SECOND_MS);
       }
-      if (!isInTime) return false;
     }
     return true;
   }

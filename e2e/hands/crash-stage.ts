@@ -7,7 +7,9 @@ import { sleep, within } from "../../lab/shell.ts";
 import { buildSite, plantPolicy, type Site } from "../../lab/site.ts";
 import type { PolicyText } from "../../lab/story.ts";
 import { Live } from "./live.ts";
+import { promisedEnd } from "./deadlines.ts";
 import * as ps from "./processes.ts";
+import { legsOf, roomsThere } from "./rooms.ts";
 
 /** For what comes by itself; long, as what counts is that it comes. */
 export const BACK_LIMIT_MS = 60_000;
@@ -27,9 +29,45 @@ export function wider({ name, text }: PolicyText): PolicyText {
   return { name, text: replaced(text, "tcp: [4711-4713]", `tcp: [4711-${PENDING}]`) };
 }
 
-export function replaced(text: string, from: string, to: string): string {
+function replaced(text: string, from: string, to: string): string {
   if (!text.includes(from)) throw new RangeError(`the policy no longer says "${from.trim()}"`);
   return text.replace(from, to);
+}
+
+/** With a room of its own as well, which comes with the change and goes with it. */
+export function larger(policy: PolicyText): PolicyText {
+  const portal = "  portal:       { kind: portal }\n";
+  const conduit = `  spare-reads-press:
+    from: erp
+    to: press-plc
+    service: modbus
+    via: proxy
+    through: gate-spare
+    owner: operations
+    why: A gate that only this policy has
+    expires: 2027-01-31
+    l7: { modbus: { functions: [read-coils], units: [1], coils: [0-9] } }
+`;
+  const { name, text } = wider(policy);
+  const roomy = replaced(text, portal, `${portal}  gate-spare: { kind: gate }\n`);
+  return { name, text: replaced(roomy, "\ninvariants:\n", `${conduit}\ninvariants:\n`) };
+}
+
+/** Something that a change passes in milliseconds, and how to see it. */
+export type Moment = readonly [what: string, reached: () => boolean];
+
+/** Looks as often as it can, until the act is over: what it came to, where that was before the moment. */
+export async function reached(moment: Moment, act: Promise<unknown>): Promise<unknown> {
+  const over: unknown[] = [];
+  act.then(
+    () => over.push("it was done"),
+    (error: unknown) => over.push(error),
+  );
+  for (;;) {
+    if (moment[1]()) return undefined;
+    if (over.length > 0) return over[0];
+    await sleep(1);
+  }
 }
 
 export class CrashStage {
@@ -152,6 +190,28 @@ export class CrashStage {
       hmi.eventsSince(since).find(({ event }) => event === "datagram"),
     );
     assert.ok(came !== undefined, "the safety system's status arrives");
+  }
+
+  /** What the kernels let pass: the confirmed policy's port, the other's only if it is in force. */
+  async passes(isPending: boolean, when: string): Promise<void> {
+    const [own, pending] = await Promise.all([
+      this.opens(OPEN),
+      isPending ? this.opens(PENDING) : this.isOpen(PENDING),
+      this.stillRefused(),
+    ]);
+    assert.deepEqual([own, pending], [true, isPending], when);
+  }
+
+  /** As whole as a new gateway: no change waits, no difference, no room that the policy does not have. */
+  async isWhole(when: string): Promise<void> {
+    assert.equal((await this.status())["pending"], undefined, when);
+    assert.equal(promisedEnd(this.site), undefined, when);
+    assert.deepEqual(await this.differences(), [], when);
+    const { rooms } = await legsOf(this.site);
+    const wanted = [...rooms.map(({ name }) => name), "outer", "inner", "tap"];
+    const names = wanted.map((room) => `${this.site.instance.netnsPrefix}-${room}`);
+    assert.deepEqual(roomsThere(this.site).sort(), names.sort(), when);
+    await this.live.flowAgain("hmi", "erp", "direct");
   }
 
   /** Applies a policy, to be confirmed within that time; its generation. */

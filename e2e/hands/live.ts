@@ -82,7 +82,10 @@ export class Live {
     }
   }
 
-  /** Like `flow`, of connections that may have to be dialled anew. */
+  /**
+   * Like `flow`, of connections that may have to be dialled anew: their own, and one whose conduit or room is
+   * gone, of which neither end hears.
+   */
   async flowAgain(...names: readonly FlowName[]): Promise<void> {
     const works = await within(FLOWS_LIMIT_MS, async () => {
       this.start();
@@ -90,6 +93,10 @@ export class Live {
       const good = await within(AGAIN_MS, () =>
         names.every((name) => this.#answers(name, since).some(({ ok }) => ok)) ? true : undefined,
       );
+      if (good === undefined) {
+        const silent = names.filter((name) => !this.#answers(name, since).some(({ ok }) => ok));
+        for (const name of silent) await this.#flows.get(name)?.stop();
+      }
       return good;
     });
     if (works === undefined) {

@@ -99,9 +99,8 @@ export class Enforcement {
       const { pending, undecided } = this.state;
       const begun = pending === undefined ? undefined : this.armedFor(pending, 0);
       const armed = (await armedChange(this.stateDir)) ?? begun;
-      // It may have died with the confirmation written and only its file not yet removed.
-      const isDone = armed !== undefined && armed.generation === this.state.confirmed?.number;
-      if (isDone) await disarm(this.stateDir);
+      const isConfirmed = armed !== undefined && armed.generation === this.state.confirmed?.number;
+      if (isConfirmed) await this.finish(armed);
       else if (armed !== undefined) await takeBack(this.stateDir, armed, rooms);
       this.state = await State.load(this.stateDir);
       if (undecided !== undefined) await this.state.change(undecided, { state: "rolled-back" });
@@ -160,17 +159,16 @@ export class Enforcement {
   confirm(number: number): Promise<void> {
     return this.changing(async () => {
       const armed = await this.armedAs(number);
-      const { pending, confirmed } = this;
+      const { pending } = this;
       const late = armed.deadlineMs - bootMs() < CONFIRM_MARGIN_MS;
       if (late || pending === undefined || !(await claim(this.stateDir, "confirming"))) {
         throw notPending(number);
       }
       await this.slots.confirm(pending.generation.slot);
       await this.state.change(number, { state: "confirmed" });
-      await disarm(this.stateDir);
       this.confirmed = pending;
       this.pending = undefined;
-      if (confirmed !== undefined) await this.options.rooms.settle(confirmed.legs, pending.legs);
+      await this.finish(armed);
     });
   }
 
@@ -365,6 +363,17 @@ export class Enforcement {
     this.confirmBy = this.options.clock() + leftMs();
   }
 
+  /** Removes what a confirmed change no longer has; its file stays until then, so that a boot goes on. */
+  private async finish({ generation, previous }: Armed): Promise<void> {
+    const [from, to] = [previous, generation].map((number) =>
+      this.state.generations.find((one) => one.number === number),
+    );
+    if (from !== undefined && to !== undefined) {
+      await this.options.rooms.settle(await this.state.legsOf(from), await this.state.legsOf(to));
+    }
+    await disarm(this.stateDir);
+  }
+
   private armedFor({ number, slot }: Generation, deadlineMs: number): Armed {
     const previous = this.state.confirmed;
     const previousSlot = previous?.slot ?? other(slot);
@@ -438,10 +447,7 @@ export class Enforcement {
 
   private async standsWhole(legs: Legs, slot: Slot): Promise<boolean> {
     const { rooms } = this.options;
-    const standing = await standingRooms(rooms.instance);
-    // One that a confirmed change no longer has, and that its process did not live to remove.
-    const isStrange = (room: string): boolean => !rooms.names(legs).includes(room);
-    if (standing.length === 0 || standing.some(isStrange)) return false;
+    if ((await standingRooms(rooms.instance)).length === 0) return false;
     const differences = await rooms.check(legs);
     if (differences.some((line) => line.includes(" link "))) return false;
     const states = Object.values(rooms.engines).map((engine) => engine.readBack());

@@ -138,10 +138,6 @@ export class RoomSet {
     return Promise.all([...components, ...engines]);
   }
 
-  names(legs: Legs): readonly string[] {
-    return this.plan(legs).rooms.map(({ room }) => room);
-  }
-
   /** Interfaces that the engine of this room must stand on. */
   interfaces(legs: Legs, point: Point): readonly string[] {
     return [...(this.plan(legs).rooms.find(({ room }) => room === point)?.interfaces ?? [])];

@@ -9,8 +9,8 @@ import { after, before, test } from "node:test";
 import { stopGateway } from "sallyport";
 import { knock } from "../lab/attacks.ts";
 import { whyNoNamespaces } from "../lab/namespaces.ts";
-import { must, sleep } from "../lab/shell.ts";
-import { CrashStage, OPEN, PENDING, SETTLE_MS, wider } from "./hands/crash-stage.ts";
+import { must, sleep, within } from "../lab/shell.ts";
+import { BACK_LIMIT_MS, CrashStage, OPEN, PENDING, SETTLE_MS, wider } from "./hands/crash-stage.ts";
 import { CLOCK_STEP_MS, fallBackOf, past, promisedEnd } from "./hands/deadlines.ts";
 import * as ps from "./hands/processes.ts";
 import { eventsSince, roomsThere } from "./hands/rooms.ts";
@@ -163,6 +163,20 @@ test("what a killed gateway left is found and removed, and the next one starts f
   await stage().up();
   assert.equal(await stage().generation(), confirmed);
   await Promise.all([stage().isWhole("after"), stage().stillRefused()]);
+});
+
+test("a supervisor that hangs is stopped with all that it started", { skip }, async () => {
+  await stage().ready();
+  const { site } = stage();
+  await stage().live.stop();
+  const [supervisor] = ps.running(site, "supervisor");
+  assert.ok(supervisor !== undefined);
+  process.kill(supervisor.pid, "SIGSTOP");
+  await stopGateway(site.instance, `/run/netns/${site.plant.box}`);
+  const gone = await within(BACK_LIMIT_MS, () => (ps.describe(site) === "" ? true : undefined));
+  assert.equal(gone, true, ps.describe(site));
+  assert.deepEqual(roomsThere(site), []);
+  assert.equal(fs.existsSync(site.instance.runDir), false);
 });
 
 function roomsStandWithNics(ofHost: readonly string[]): void {

@@ -52,7 +52,9 @@ const enforcer = new Worker(
   {
     name: "enforcer",
     command: [
-      ...["unshare", "--net", "--", node, ...flags, main("enforcer")],
+      // It leaves by itself when this process does; one that hangs does not.
+      ...["setpriv", "--pdeathsig=KILL", "--", "unshare", "--net", "--"],
+      ...[node, ...flags, main("enforcer")],
       ...[instance.name, code, hostNetns, node, String(uidOf("compiler") ?? "")],
     ],
     descriptors: ["ipc"],

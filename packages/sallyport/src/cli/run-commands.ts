@@ -152,6 +152,8 @@ export async function stopGateway(
     ) {
       await sleep(UP_POLL_MS);
     }
+    // One that hangs hears nothing; all that it started goes with it.
+    if (supervisorPid(instance) === pid) process.kill(pid, "SIGKILL");
   }
   if (!isDown) {
     // Nobody is there to ask any more: what was left is removed by the enforcer's own code, here.

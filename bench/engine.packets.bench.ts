@@ -174,11 +174,11 @@ async function measure(kind: Kind, source: PacketSource): Promise<Result[]> {
   return results.map((inRooms) => {
     const growth = byId.get(inRooms.id);
     if (growth === undefined) return inRooms;
-    const { ratio, note = "" } = inRooms;
+    const { ratio: seenInRooms, note = "" } = inRooms;
     return {
       ...growth,
       id: inRooms.id,
-      note: `${growth.note}; in the rooms ${ratio?.toFixed(2) ?? "–"}, ${note}`,
+      note: `${growth.note}; in the rooms ${seenInRooms?.toFixed(2) ?? "–"}, ${note}`,
     };
   });
 }

@@ -12,7 +12,8 @@ import { formatBundle, hashesAtLevel, levelsOf, TILE_WIDTH, tilePath, widthOf } 
 import { toBase64 } from "./note.ts";
 import { disclosuresPath } from "./verify-export.ts";
 
-const VERIFIER = new URL("../one-file/verify.mjs", import.meta.url);
+/** The one file that every export carries, and that needs nothing else. */
+export const VERIFIER: URL = new URL("../one-file/verify.mjs", import.meta.url);
 /** Between so many tiles the process answers others. */
 const TILES_PER_TURN = 16;
 

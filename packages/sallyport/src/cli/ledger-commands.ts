@@ -5,7 +5,7 @@ import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { type Json, SallyportError } from "@sallyport/core";
-import { checkpointLine } from "@sallyport/ledger";
+import { checkpointLine, VERIFIER } from "@sallyport/ledger";
 import type { ArchivistRequest } from "../archivist/archivist-messages.ts";
 import { archivistSocket, instanceNamed } from "../instance.ts";
 import { type Command, EXIT, type Invocation } from "./command.ts";
@@ -160,9 +160,6 @@ export const ledgerExport: Command = {
   },
 };
 
-/** The one file that every export carries: what an auditor runs is what we run. */
-const VERIFIER = fileURLToPath(import.meta.resolve("@sallyport/ledger/verify.mjs"));
-
 export const ledgerVerify: Command = {
   name: "ledger verify",
   args: "DIRECTORY | PROOF",
@@ -186,7 +183,7 @@ export const ledgerVerify: Command = {
       const value = invocation.text(flag);
       return value === undefined ? [] : [`--${flag}`, value];
     });
-    const argv = [VERIFIER, what, "--key", key, ...given];
+    const argv = [fileURLToPath(VERIFIER), what, "--key", key, ...given];
     const { status, stdout, stderr } = spawnSync(process.execPath, argv, { encoding: "utf8" });
     if (status === 0) {
       invocation.result({ good: true, said: stdout.trim() }, stdout);

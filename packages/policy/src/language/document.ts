@@ -1,17 +1,8 @@
-import {
-  type Alias,
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  parseDocument,
-  type YAMLMap,
-  type YAMLSeq,
-} from "yaml";
+import { type Alias, isAlias, isMap, isScalar, isSeq, type YAMLMap, type YAMLSeq } from "yaml";
 import { ALIASED_VALUES, ALIASES, DEPTH, DIAGNOSTICS } from "./limits.ts";
-import { tooDeepAt } from "./nesting.ts";
-import { keyText, type Places } from "./places.ts";
+import { MappingMembers, type Places } from "./places.ts";
 import type { Place, Reporter, SourceFile } from "./report.ts";
+import { parseYaml } from "./yaml-text.ts";
 
 /** A member of a mapping, with the place of its key. */
 export interface Entry {
@@ -30,12 +21,7 @@ export function readDocument(
   places: Places,
   reporter: Reporter,
 ): Entry[] | undefined {
-  const deep = tooDeepAt(file.text);
-  if (deep !== undefined) {
-    reporter.report("policy-too-deep", { file, offset: deep }, `nested deeper than ${DEPTH}`);
-    return undefined;
-  }
-  const document = parseDocument(file.text, {
+  const parsed = parseYaml(file.text, {
     version: "1.2",
     schema: "core",
     merge: false,
@@ -43,6 +29,12 @@ export function readDocument(
     uniqueKeys: false,
     prettyErrors: false,
   });
+  if (parsed.kind === "too-deep") {
+    const place = { file, offset: parsed.offset };
+    reporter.report("policy-too-deep", place, `nested deeper than ${DEPTH}`);
+    return undefined;
+  }
+  const { document } = parsed;
   for (const error of document.errors.slice(0, DIAGNOSTICS)) {
     reporter.report("policy-syntax", { file, offset: error.pos[0] }, error.message);
   }
@@ -62,7 +54,7 @@ export function readDocument(
     reporter.report("policy-syntax", { file, offset: 0 }, what, "begin with version: 1");
     return undefined;
   }
-  return new Converter(file, places, reporter).entries(top, 0);
+  return places.members(new Converter(file, places, reporter).record(top, 0));
 }
 
 /** An anchored value, and how many values it stands for; undefined while it is being read. */
@@ -83,13 +75,15 @@ class Converter {
     this.#reporter = reporter;
   }
 
-  entries(node: YAMLMap, depth: number): Entry[] {
-    const seen = new Map<string, Place>();
-    const out: Entry[] = [];
-    for (const pair of node.items) {
-      const place = this.#place(pair.key ?? node);
-      const name = keyText(pair.key);
+  record(node: YAMLMap, depth: number): object {
+    // No prototype: a key called `__proto__` or `constructor` is a key like any other.
+    const record = Object.create(null) as Record<string, unknown>;
+    const members = new MappingMembers();
+    const repeated: { readonly name: string; readonly place: Place }[] = [];
+    for (const { key, value: child } of node.items) {
+      const name = keyText(key);
       if (name === undefined) {
+        const place = this.#place(key ?? node);
         this.#reporter.report(
           "policy-syntax",
           place,
@@ -98,31 +92,38 @@ class Converter {
         continue;
       }
       // Converted even where it is refused below: an anchor in it may be used later.
-      const value = this.#convert(pair.value, depth + 1);
-      this.#checkKey(name, pair.key, place);
-      const first = seen.get(name);
-      if (first !== undefined) {
-        const line = first.file.position(first.offset).line;
-        this.#reporter.report(
-          "duplicate-key",
-          place,
-          `"${name}" is here twice`,
-          `the first is in line ${line}`,
-        );
-        continue;
+      const value = this.#convert(child, depth + 1);
+      this.#checkKey(name, key);
+      if (name in record) repeated.push({ name, place: this.#place(key) });
+      else {
+        record[name] = value;
+        const keyOffset = startOf(key) ?? 0;
+        members.add(name, keyOffset, startOf(child) ?? keyOffset);
       }
-      seen.set(name, place);
-      out.push({ name, value, place });
     }
-    return out;
+    this.#places.addMapping(record, this.#file, startOf(node) ?? 0, members);
+    if (repeated.length > 0) this.#reportRepeated(repeated, members);
+    return record;
   }
 
-  #checkKey(name: string, key: unknown, place: Place): void {
-    if (isScalar(key) && key.tag !== undefined) this.#refuseTag(key.tag, place);
+  #reportRepeated(
+    repeated: readonly { readonly name: string; readonly place: Place }[],
+    members: MappingMembers,
+  ): void {
+    const firsts = members.keyOffsets();
+    for (const { name, place } of repeated) {
+      const { line } = this.#file.position(firsts.get(name) ?? 0);
+      const hint = `the first is in line ${line}`;
+      this.#reporter.report("duplicate-key", place, `"${name}" is here twice`, hint);
+    }
+  }
+
+  #checkKey(name: string, key: unknown): void {
+    if (isScalar(key) && key.tag !== undefined) this.#refuseTag(key.tag, this.#place(key));
     if (name === "<<") {
       this.#reporter.report(
         "policy-syntax",
-        place,
+        this.#place(key),
         "merge keys (<<) are YAML 1.1 and not taken",
         "write the keys out",
       );
@@ -130,8 +131,7 @@ class Converter {
   }
 
   #place(node: unknown): Place {
-    const range = (node as { range?: readonly number[] | null } | null)?.range;
-    return { file: this.#file, offset: range?.[0] ?? 0 };
+    return { file: this.#file, offset: startOf(node) ?? 0 };
   }
 
   #refuseTag(tag: string, place: Place): void {
@@ -156,16 +156,12 @@ class Converter {
   }
 
   #plain(node: YAMLMap | YAMLSeq | { readonly value: unknown }, depth: number): unknown {
-    if (isMap(node)) {
-      // No prototype: a key called `__proto__` or `constructor` is a key like any other.
-      const record = Object.create(null) as Record<string, unknown>;
-      for (const { name, value } of this.entries(node, depth)) record[name] = value;
-      this.#places.add(record, this.#file, node);
-      return record;
-    }
+    if (isMap(node)) return this.record(node, depth);
     if (isSeq(node)) {
+      const offset = startOf(node) ?? 0;
       const list = node.items.map((item) => this.#convert(item, depth + 1));
-      this.#places.add(list, this.#file, node);
+      const items = node.items.map((item) => startOf(item) ?? offset);
+      this.#places.addList(list, this.#file, offset, items);
       return list;
     }
     return isScalar(node) ? node.value : null;
@@ -189,4 +185,15 @@ class Converter {
     }
     return anchored.value;
   }
+}
+
+/** The text of a mapping's key, or undefined where it is not a plain word. */
+function keyText(key: unknown): string | undefined {
+  if (!isScalar(key)) return undefined;
+  // The source, not the value: a zone called `1e3` or `null` keeps its name.
+  return typeof key.value === "string" ? key.value : (key.source ?? String(key.value));
+}
+
+function startOf(node: unknown): number | undefined {
+  return (node as { readonly range?: readonly number[] | null } | null | undefined)?.range?.[0];
 }

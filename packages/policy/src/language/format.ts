@@ -1,7 +1,7 @@
 import { SallyportError } from "@sallyport/core";
-import { Lexer, parseDocument } from "yaml";
-import { tooDeepAt } from "./nesting.ts";
+import { Lexer } from "yaml";
 import { SourceFile } from "./report.ts";
+import { parseYaml } from "./yaml-text.ts";
 
 /** Long texts are folded and long flow mappings broken here. */
 const LINE_WIDTH = 100;
@@ -13,17 +13,18 @@ const LINE_WIDTH = 100;
  */
 export function formatPolicy(text: string): string {
   const file = new SourceFile("policy", text);
-  const deep = tooDeepAt(text);
-  if (deep !== undefined) {
-    throw new SallyportError("policy-too-deep", `line ${file.position(deep).line} nests too deep`);
-  }
   const options = {
     version: "1.2",
     schema: "core",
     uniqueKeys: false,
     prettyErrors: false,
   } as const;
-  const document = parseDocument(text, options);
+  const parsed = parseYaml(text, options);
+  if (parsed.kind === "too-deep") {
+    const { line } = file.position(parsed.offset);
+    throw new SallyportError("policy-too-deep", `line ${line} nests too deep`);
+  }
+  const { document } = parsed;
   const error = document.errors[0] ?? document.warnings[0];
   if (error !== undefined) {
     const { line, column } = file.position(error.pos[0]);

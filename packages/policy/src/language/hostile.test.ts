@@ -7,7 +7,7 @@ import { CODES } from "./codes.ts";
 import { compilePolicy } from "./compile.ts";
 import { formatPolicy } from "./format.ts";
 import { DEPTH, DIAGNOSTICS, FILE_BYTES, FILES } from "./limits.ts";
-import { tooDeepAt } from "./nesting.ts";
+import { parseYaml } from "./yaml-text.ts";
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
 const PLANT = readFileSync(new URL("../../../../lab/plant/site.yaml", import.meta.url), "utf8");
@@ -102,13 +102,13 @@ test("deep nesting is refused before the YAML parser sees it, in flow and in blo
 });
 
 test("as deep as the limit is read, and brackets in texts and comments count for nothing", () => {
-  assert.equal(tooDeepAt("[".repeat(DEPTH)), undefined);
-  assert.notEqual(tooDeepAt("[".repeat(DEPTH + 1)), undefined);
-  assert.equal(
-    tooDeepAt(`a: "${"[".repeat(1000)}"\nb: 'it''s'\n# ${"{".repeat(1000)}\n`),
-    undefined,
-  );
-  assert.equal(tooDeepAt(`a: |\n  ${"[".repeat(1000)}\nb: 1\n`), undefined);
+  const kindOf = (text: string): string => parseYaml(text, { uniqueKeys: false }).kind;
+  const deepest = "[".repeat(DEPTH);
+  assert.equal(kindOf(deepest), "document");
+  assert.deepEqual(parseYaml(`a: ${deepest}[`, {}), { kind: "too-deep", offset: 3 + DEPTH });
+  const texts = `a: "${"[".repeat(1000)}"\nb: 'it''s'\n# ${"{".repeat(1000)}\n`;
+  assert.equal(kindOf(texts), "document");
+  assert.equal(kindOf(`a: |\n  ${"[".repeat(1000)}\nb: 1\n`), "document");
 });
 
 test("a megabyte of list items is answered", () => {

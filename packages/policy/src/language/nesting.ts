@@ -1,55 +1,41 @@
-import { Lexer } from "yaml";
 import { DEPTH } from "./limits.ts";
 
 /**
- * How deep a text nests, told before the YAML parser sees it: a megabyte of `[` takes that parser
- * seconds and a gigabyte, because it builds what it reads. Answers the offset where DEPTH is passed.
- *
- * The first look can only overrate: every opening bracket counts, wherever it stands, and a closing
- * one counts only where it cannot be text, which is before the first quote or block scalar of the
- * file and not after a `#`. A file that looks deep is then read by the YAML lexer, which is exact,
- * linear and builds nothing.
+ * How deep a text nests must be told before the YAML parser builds it: a megabyte of `[` takes that
+ * parser seconds and a gigabyte. Flow collections are counted in the lexer's tokens, on their way to
+ * the parser.
  */
-export function tooDeepAt(text: string): number | undefined {
-  const byIndent = deepIndentAt(text);
-  if (byIndent !== undefined) return byIndent;
-  return mayBeDeepFlow(text) ? deepFlowAt(text) : undefined;
-}
+export class FlowDepth {
+  #depth = 0;
+  #offset = 0;
+  #isText = false;
 
-function mayBeDeepFlow(text: string): boolean {
-  let depth = 0;
-  let mayBeQuoted = false;
-  let mayBeComment = false;
-  for (let at = 0; at < text.length; at++) {
-    const unit = text.charCodeAt(at);
-    if (unit === 0x0a) mayBeComment = false;
-    else if (unit === 0x23) mayBeComment = true;
-    else if (unit === 0x22 || unit === 0x27 || unit === 0x7c || unit === 0x3e) mayBeQuoted = true;
-    else if (unit === 0x5b || unit === 0x7b) {
-      if (++depth > DEPTH) return true;
-    } else if ((unit === 0x5d || unit === 0x7d) && !mayBeQuoted && !mayBeComment) {
-      depth = Math.max(0, depth - 1);
+  /** The offset of `token`, the lexer's next, if it opens one collection too many. */
+  tooDeepAt(token: string): number | undefined {
+    const unit = token.charCodeAt(0);
+    // Marks of the lexer for document, flow end and scalar are not in the text.
+    if (unit === DOCUMENT || unit === FLOW_ERROR_END) return undefined;
+    if (unit === SCALAR) {
+      this.#isText = true;
+      return undefined;
     }
+    const offset = this.#offset;
+    const isText = this.#isText;
+    this.#isText = false;
+    this.#offset += token.length;
+    if (isText || token.length !== 1) return undefined;
+    if (unit === 0x5b || unit === 0x7b) return ++this.#depth > DEPTH ? offset : undefined;
+    if ((unit === 0x5d || unit === 0x7d) && this.#depth > 0) this.#depth--;
+    return undefined;
   }
-  return false;
 }
 
-function deepFlowAt(text: string): number | undefined {
-  let depth = 0;
-  let offset = 0;
-  for (const token of new Lexer().lex(text)) {
-    // Marks of the lexer for document, flow end, scalar and BOM are not in the text.
-    if (token === "\u0002" || token === "\u0018" || token === "\u001f") continue;
-    if (token === "[" || token === "{") {
-      if (++depth > DEPTH) return offset;
-    } else if (token === "]" || token === "}") depth = Math.max(0, depth - 1);
-    offset += token.length;
-  }
-  return undefined;
-}
+const DOCUMENT = 0x02;
+const FLOW_ERROR_END = 0x18;
+const SCALAR = 0x1f;
 
 /** Blocks nest by columns: of indentation, and of `- ` and `? ` in front of a line's content. */
-function deepIndentAt(text: string): number | undefined {
+export function deepBlockAt(text: string): number | undefined {
   const columns: number[] = [];
   for (let start = 0; start < text.length; ) {
     const newline = text.indexOf("\n", start);

@@ -86,10 +86,19 @@ export function openChain(directory: string) {
   };
 }
 
+/** As the ledger does: one draw for many salts. */
+let [pool, used] = [new Uint8Array(0), 0];
+
+function drawSalts(sizeBytes: number): Uint8Array {
+  if (used + sizeBytes > pool.length) [pool, used] = [crypto.randomBytes(4096), 0];
+  used += sizeBytes;
+  return pool.slice(used - sizeBytes, used);
+}
+
 function encode(record: NewRecord) {
   const { personal = {}, ...plain } = record;
   const entries = Object.entries(personal);
-  const salts = crypto.randomBytes(entries.length * SALT_BYTES);
+  const salts = drawSalts(entries.length * SALT_BYTES);
   const commit: { [name: string]: Json } = {};
   const values = entries.map(([name, member], at) => {
     const salt = salts.subarray(at * SALT_BYTES, (at + 1) * SALT_BYTES);

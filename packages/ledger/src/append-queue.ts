@@ -1,6 +1,6 @@
 /** Group commit: what is appended in one turn of the event loop shares one transaction and one fdatasync. */
 import { SallyportError } from "@sallyport/core";
-import { isDiskFull } from "./database.ts";
+import { diskFull, isDiskFull } from "./database.ts";
 import type { Appended, FollowedPlace } from "./ledger.ts";
 import type { LogStore, Staged } from "./log-store.ts";
 import type { EncodedRecord } from "./new-record.ts";
@@ -98,11 +98,7 @@ export class AppendQueue {
   }
 
   #refusalOf(error: unknown): SallyportError {
-    if (isDiskFull(error)) {
-      const message = "the disk of the ledger is full: nothing of this was recorded";
-      const hint = "What must be recorded is refused until there is room.";
-      return new SallyportError("ledger-disk-full", message, { cause: error, hint });
-    }
+    if (isDiskFull(error)) return diskFull("nothing of this was recorded", error);
     const isOurs = error instanceof SallyportError;
     const message = "the ledger could not be written; nothing is added until it is opened again";
     this.#failure = isOurs ? error : new SallyportError("ledger-failed", message, { cause: error });

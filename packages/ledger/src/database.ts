@@ -84,7 +84,16 @@ function sqliteCode(error: unknown): number | undefined {
   return typeof error.errcode === "number" ? error.errcode : undefined;
 }
 
+export function diskFull(what: string, cause: unknown): SallyportError {
+  const hint = "What must be recorded is refused until there is room.";
+  return new SallyportError("ledger-disk-full", `the disk of the ledger is full: ${what}`, {
+    cause,
+    hint,
+  });
+}
+
 function openingError(file: string, error: unknown): unknown {
+  if (isDiskFull(error)) return diskFull(`${file} cannot be opened`, error);
   const code = (sqliteCode(error) ?? 0) & 0xff;
   if (code === SQLITE.busy || code === SQLITE.locked) {
     return new SallyportError("ledger-busy", `another process has ${file}`, { cause: error });
@@ -97,7 +106,9 @@ function openingError(file: string, error: unknown): unknown {
   return error;
 }
 
+/** Of SQLite, and of the files beside it. */
 export function isDiskFull(error: unknown): boolean {
+  if (error instanceof Error && "code" in error && error.code === "ENOSPC") return true;
   const code = sqliteCode(error) ?? 0;
   return (code & 0xff) === SQLITE.full || code === NO_ROOM_FOR_INDEX;
 }

@@ -37,7 +37,7 @@ export function randomnessFrom(seed: number): (sizeBytes: number) => Uint8Array 
   };
 }
 
-export class Bench implements Disposable {
+export class Folder implements Disposable {
   readonly root: string;
   readonly directory: string;
   nowMs: number = START_MS;

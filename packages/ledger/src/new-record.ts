@@ -20,6 +20,26 @@ export interface NewRecord {
 /** Random bytes, as many as asked for. */
 export type Randomness = (sizeBytes: number) => Uint8Array;
 
+/** Asking the kernel for each salt costs more than all else of a record. */
+const POOL_BYTES = 4096;
+
+/** The same randomness, drawn in larger portions. No byte is given twice. */
+export function pooled(randomness: Randomness): Randomness {
+  let [pool, used] = [new Uint8Array(0), 0];
+  return (sizeBytes) => {
+    if (used + sizeBytes > pool.length) {
+      const wanted = Math.max(POOL_BYTES, sizeBytes);
+      [pool, used] = [Uint8Array.from(randomness(wanted)), 0];
+      if (pool.length !== wanted) throw new RangeError("randomness fell short");
+    }
+    const bytes = pool.slice(used, used + sizeBytes);
+    // What is erased later must not stand in memory until then.
+    pool.fill(0, used, used + sizeBytes);
+    used += sizeBytes;
+    return bytes;
+  };
+}
+
 export interface PersonalValue {
   readonly name: string;
   readonly salt: Uint8Array;
@@ -73,7 +93,6 @@ function personalValues(
   if (entries.length > PERSONAL_MAX) throw refused(`it has over ${PERSONAL_MAX} personal values`);
   if (entries.length === 0) throw refused("its personal part is empty");
   const salts = randomness(entries.length * SALT_BYTES);
-  if (salts.length !== entries.length * SALT_BYTES) throw new RangeError("randomness fell short");
   return entries.map(([name, member], at) => {
     if (!NAME.test(name)) throw refused(`"${name}" is no name of a personal value`);
     const value = canonicalJson(member);

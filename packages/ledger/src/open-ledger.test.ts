@@ -8,7 +8,7 @@ import type { SallyportError } from "@sallyport/core";
 import { checkCheckpoint, parseCheckpoint } from "./checkpoint.ts";
 import { commitmentOf } from "./leaf.ts";
 import type { Ledger } from "./ledger.ts";
-import { act, acts, Bench, LOG_KEY, SIGNER, START_MS } from "./ledger.test-kit.ts";
+import { act, acts, Folder, LOG_KEY, SIGNER, START_MS } from "./ledger.test-kit.ts";
 import { isConsistent, leafHashOfText, treeHash } from "./merkle.ts";
 import { signerFromSeed } from "./signer.ts";
 import { checkProof } from "./tlog-proof.ts";
@@ -26,8 +26,8 @@ async function fill(ledger: Ledger, count: number): Promise<void> {
 }
 
 test("records have consecutive numbers, and the root is the one of RFC 6962 at every size", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   const hashes: Uint8Array[] = [];
   for (const size of [1, 2, 1, 252, 1, 255, 300]) {
     const { first, count } = await ledger.append(acts(size, hashes.length));
@@ -45,13 +45,13 @@ test("records have consecutive numbers, and the root is the one of RFC 6962 at e
 });
 
 test("a ledger goes on where it was, from any size around the edges of tiles", async () => {
-  using bench = new Bench();
+  using folder = new Folder();
   for (const step of [255, 1, 1, 254, 2, 600]) {
-    const ledger = bench.open();
+    const ledger = folder.open();
     await fill(ledger, step);
     const { size, root } = ledger.head();
     await ledger.close();
-    const again = bench.open();
+    const again = folder.open();
     assert.equal(again.head().size, size);
     assert.equal(Buffer.compare(again.head().root, root), 0);
     const checkpoint = await again.checkpoint();
@@ -64,8 +64,8 @@ test("a ledger goes on where it was, from any size around the edges of tiles", a
 });
 
 test("appends of one turn share a commit, and each learns its own numbers", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   const all = await Promise.all([3, 0, 2, 1].map((count) => ledger.append(acts(count))));
   assert.deepEqual(
     all.map(({ first, count }) => [first, count]),
@@ -80,8 +80,8 @@ test("appends of one turn share a commit, and each learns its own numbers", asyn
 });
 
 test("a bad record refuses its own append and no other", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   const good = ledger.append([act(1)]);
   const bad: [string, object][] = [
     ["record-refused", { ...act(1), type: "Grant Approved" }],
@@ -104,8 +104,8 @@ test("a bad record refuses its own append and no other", async () => {
 });
 
 test("a leaf may have 65,535 bytes, not one more, and nest 64 deep, not deeper", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   const plain = { type: "a", at: START_MS, text: "" };
   const room = 65_535 - JSON.stringify(plain).length;
   await ledger.append([{ ...plain, text: "x".repeat(room) }]);
@@ -125,8 +125,8 @@ test("a leaf may have 65,535 bytes, not one more, and nest 64 deep, not deeper",
 });
 
 test("a follower's place moves with its records or not at all", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   assert.equal(ledger.placeOf("events"), undefined);
   await ledger.append(acts(2), { source: "events", place: "17:2" });
   await ledger.append([], { source: "events", place: "17:3", after: "17:2" });
@@ -135,14 +135,14 @@ test("a follower's place moves with its records or not at all", async () => {
   await assert.rejects(stale, code("place-moved"));
   assert.deepEqual(await other, { first: 2, count: 1 });
   await ledger.close();
-  const again = bench.open();
+  const again = folder.open();
   assert.deepEqual([again.placeOf("events"), again.head().size], ["17:3", 3]);
   await again.close();
 });
 
 test("personal values are commitments in the leaf; erasing them leaves every proof as it was", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   await fill(ledger, 20);
   await ledger.checkpoint();
   const before = ledger.record(3);
@@ -171,15 +171,15 @@ test("personal values are commitments in the leaf; erasing them leaves every pro
     [18, "actor"],
   ]);
   await ledger.close();
-  for (const file of fs.readdirSync(bench.directory)) {
-    const bytes = fs.readFileSync(path.join(bench.directory, file));
+  for (const file of fs.readdirSync(folder.directory)) {
+    const bytes = fs.readFileSync(path.join(folder.directory, file));
     assert.ok(!bytes.includes("vendor-3"), `${file} still holds the value`);
   }
 });
 
 test("a commitment is salted: the same value is another one in each record", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   await fill(ledger, 2);
   const leaves = [0, 1].map(
     (index) => JSON.parse(ledger.record(index)?.leaf ?? "{}") as { commit: Record<string, string> },
@@ -190,8 +190,8 @@ test("a commitment is salted: the same value is another one in each record", asy
 });
 
 test("records are found by type and time, page by page, also where times go back", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   await fill(ledger, 1300);
   await ledger.append([{ type: "clock.step", at: START_MS - 5000 }]);
   await fill(ledger, 700);
@@ -243,8 +243,8 @@ test("records are found by type and time, page by page, also where times go back
 });
 
 test("any two heads have a proof that one extends the other", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   const heads = [];
   for (const step of [1, 6, 250, 300, 3]) {
     await fill(ledger, step);
@@ -262,18 +262,18 @@ test("any two heads have a proof that one extends the other", async () => {
 });
 
 test("a second process is told that the ledger is taken", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   await fill(ledger, 1);
-  assert.throws(() => bench.open(), code("ledger-busy"));
+  assert.throws(() => folder.open(), code("ledger-busy"));
   await ledger.close();
-  await bench.open().close();
+  await folder.open().close();
 });
 
 test("it is time to sign after 256 records or ten seconds, and never without a new one", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
-  bench.nowMs += 60_000;
+  using folder = new Folder();
+  const ledger = folder.open();
+  folder.nowMs += 60_000;
   assert.equal(ledger.isCheckpointDue(), false);
   await fill(ledger, 1);
   assert.equal(ledger.isCheckpointDue(), true, "ten seconds");
@@ -286,8 +286,8 @@ test("it is time to sign after 256 records or ten seconds, and never without a n
 });
 
 test("signing one head twice gives the same note, and no proof leaves before a signature", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   await fill(ledger, 3);
   assert.throws(() => ledger.prove(0), code("record-not-signed"));
   const first = await ledger.checkpoint();
@@ -299,52 +299,52 @@ test("signing one head twice gives the same note, and no proof leaves before a s
 });
 
 test("without the signer's state, or with a damaged one, nothing is signed", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   await fill(ledger, 3);
   await ledger.checkpoint();
   await ledger.close();
-  const file = path.join(bench.directory, "signer.state");
+  const file = path.join(folder.directory, "signer.state");
   const text = fs.readFileSync(file, "utf8");
   fs.writeFileSync(file, text.replace('"size":3', '"size":2'));
-  assert.throws(() => bench.open(), code("signer-state-damaged"));
+  assert.throws(() => folder.open(), code("signer-state-damaged"));
   fs.writeFileSync(file, text);
   const otherOrigin = signerFromSeed("sallyport.example/other/audit", new Uint8Array(32));
-  assert.throws(() => bench.open({ signer: otherOrigin }), code("signer-state-damaged"));
+  assert.throws(() => folder.open({ signer: otherOrigin }), code("signer-state-damaged"));
   fs.rmSync(file);
-  const again = bench.open();
+  const again = folder.open();
   await again.append([act(1)]);
   await assert.rejects(again.checkpoint(), code("signer-state-missing"));
   await again.close();
 });
 
 test("a database that was altered at its edge is refused before anything is added to it", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   await fill(ledger, 300);
   await ledger.close();
   const change = (text: string): void => {
-    const database = new DatabaseSync(path.join(bench.directory, "ledger.sqlite"));
+    const database = new DatabaseSync(path.join(folder.directory, "ledger.sqlite"));
     database.exec(text);
     database.close();
   };
   change("update record set hash = zeroblob(32) where idx = 280");
-  const altered = bench.open();
+  const altered = folder.open();
   await assert.rejects(altered.append([act(1)]), code("ledger-damaged"));
   await assert.rejects(altered.append([act(1)]), code("ledger-damaged"), "and it stays so");
   await altered.close();
   change("delete from record where idx = 299");
-  assert.throws(() => bench.open(), code("ledger-damaged"));
+  assert.throws(() => folder.open(), code("ledger-damaged"));
   fs.writeFileSync(
-    path.join(bench.directory, "ledger.sqlite"),
+    path.join(folder.directory, "ledger.sqlite"),
     "no database at all, but long enough to look at",
   );
-  assert.throws(() => bench.open(), code("ledger-damaged"));
+  assert.throws(() => folder.open(), code("ledger-damaged"));
 });
 
 test("an origin with a space, or a threshold without enough witnesses, is refused", () => {
-  using bench = new Bench();
-  assert.throws(() => bench.open({ signer: { ...SIGNER, name: "a b" } }), code("ledger-options"));
-  assert.throws(() => bench.open({ threshold: 1 }), code("ledger-options"));
-  assert.throws(() => bench.open({ witnesses: [LOG_KEY] }), code("ledger-options"));
+  using folder = new Folder();
+  assert.throws(() => folder.open({ signer: { ...SIGNER, name: "a b" } }), code("ledger-options"));
+  assert.throws(() => folder.open({ threshold: 1 }), code("ledger-options"));
+  assert.throws(() => folder.open({ witnesses: [LOG_KEY] }), code("ledger-options"));
 });

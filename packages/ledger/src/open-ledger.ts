@@ -5,7 +5,7 @@ import { canonicalJson, SallyportError } from "@sallyport/core";
 import { AppendQueue } from "./append-queue.ts";
 import { formatHead, type Head } from "./checkpoint.ts";
 import { CheckpointFiles, type KeptCheckpoint } from "./checkpoint-files.ts";
-import type { Synchronous } from "./database.ts";
+import { diskFull, isDiskFull, type Synchronous } from "./database.ts";
 import type { Sync } from "./durable-file.ts";
 import { eraseValues } from "./erase.ts";
 import { exportLedger } from "./export-ledger.ts";
@@ -25,7 +25,7 @@ import type {
 import { RecordReader } from "./list-records.ts";
 import { LogStore } from "./log-store.ts";
 import { EMPTY_ROOT } from "./merkle.ts";
-import { encodeRecord, type NewRecord } from "./new-record.ts";
+import { encodeRecord, type NewRecord, pooled, type Randomness } from "./new-record.ts";
 import {
   COSIGNATURE,
   ED25519,
@@ -78,6 +78,7 @@ class DirectoryLedger implements Ledger {
   readonly #options: LedgerOptions;
   readonly #threshold: number;
   readonly #key: VerifierKey;
+  readonly #randomness: Randomness;
   readonly #store: LogStore;
   readonly #queue: AppendQueue;
   readonly #reader: RecordReader;
@@ -91,6 +92,7 @@ class DirectoryLedger implements Ledger {
     const { directory, signer } = options;
     this.#options = options;
     this.#threshold = threshold;
+    this.#randomness = pooled(options.randomness);
     this.#key = verifierKey(signer.name, ED25519, signer.publicKey);
     this.#signedAtMs = options.nowMs();
     this.#store = new LogStore(path.join(directory, "ledger.sqlite"), synchronous);
@@ -111,7 +113,7 @@ class DirectoryLedger implements Ledger {
 
   async append(records: readonly NewRecord[], place?: FollowedPlace): Promise<Appended> {
     this.#refuseClosed();
-    const encoded = records.map((record) => encodeRecord(record, this.#options.randomness));
+    const encoded = records.map((record) => encodeRecord(record, this.#randomness));
     return this.#queue.add(encoded, place);
   }
 
@@ -133,15 +135,16 @@ class DirectoryLedger implements Ledger {
     }
     const head = this.head();
     const witnesses = new Set(this.#witnessKeys().map(({ name }) => name));
-    this.#state.allow(head.size, head.root, (size) => this.#rootAt(size), witnesses);
+    const { signer } = this.#options;
+    const state = this.#state;
+    const text = formatHead(head);
+    writing(() => state.allow(head.size, head.root, (size) => this.#rootAt(size), witnesses));
     this.#signedAtMs = this.#options.nowMs();
     const { signed } = this.#files;
-    const text = formatHead(head);
     if (signed?.note.text === text) return signed.text;
-    const { signer } = this.#options;
     const line = formatSignature(signer.name, this.#key.id, signer.sign(Buffer.from(text)));
     const checkpoint = formatNote(text, [line]);
-    this.#files.keepSigned(checkpoint);
+    writing(() => this.#files.keepSigned(checkpoint));
     return checkpoint;
   }
 
@@ -283,7 +286,7 @@ class DirectoryLedger implements Ledger {
   async erase(erasure: Erasure, record: NewRecord): Promise<number> {
     this.#refuseClosed();
     const encode = (fields: NewRecord): ReturnType<typeof encodeRecord> =>
-      encodeRecord(fields, this.#options.randomness);
+      encodeRecord(fields, this.#randomness);
     const { database } = this.#store;
     const what = "value" in erasure ? { value: canonicalJson(erasure.value) } : erasure;
     return eraseValues(database, what, async (erased, also) => {
@@ -318,6 +321,15 @@ class DirectoryLedger implements Ledger {
 
   #refuseClosed(): void {
     if (this.#isClosed) throw new SallyportError("ledger-failed", "the ledger is closed");
+  }
+}
+
+/** A full disk stops the signing until there is room, and is told as what it is. */
+function writing(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    throw isDiskFull(error) ? diskFull("no checkpoint was signed", error) : error;
   }
 }
 

@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { SallyportError } from "@sallyport/core";
 import { parseCheckpoint } from "./checkpoint.ts";
 import type { Ledger } from "./ledger.ts";
-import { act, acts, Bench, LOG_VKEY, runScript, VERIFY_SCRIPT } from "./ledger.test-kit.ts";
+import { act, acts, Folder, LOG_VKEY, runScript, VERIFY_SCRIPT } from "./ledger.test-kit.ts";
 import { isConsistent } from "./merkle.ts";
 import type { Without, Work } from "./power-cut.test-kit.ts";
 
@@ -54,10 +54,10 @@ function makeImage(file: string): void {
 /** Undefined where loop devices can be mounted; otherwise why not. */
 function whyNoLoop(): string | undefined {
   if (process.getuid?.() !== 0) return "needs root, to mount an ext4 file system from a file";
-  using bench = new Bench();
+  using folder = new Folder();
   try {
-    makeImage(bench.path("image"));
-    using _mounted = new Mount(bench.path("mounted"), ["-o", "loop", bench.path("image")]);
+    makeImage(folder.path("image"));
+    using _mounted = new Mount(folder.path("mounted"), ["-o", "loop", folder.path("image")]);
     return undefined;
   } catch (error) {
     return `cannot mount a file here: ${error instanceof Error ? error.message.trim() : String(error)}`;
@@ -94,11 +94,11 @@ async function until(isTrue: () => boolean, limitMs: number): Promise<void> {
 }
 
 /** Runs the writer on the image, cuts its power, and leaves what the disk holds in `copy`. */
-async function cutPower(bench: Bench, without: Without, work: Work): Promise<Cut> {
-  const [image, copy, notes] = ["image", "copy", "notes"].map((name) => bench.path(name));
+async function cutPower(folder: Folder, without: Without, work: Work): Promise<Cut> {
+  const [image, copy, notes] = ["image", "copy", "notes"].map((name) => folder.path(name));
   if (image === undefined || copy === undefined || notes === undefined) throw new Error("no paths");
   makeImage(image);
-  using disk = new Mount(bench.path("disk"), ["-o", "loop", image]);
+  using disk = new Mount(folder.path("disk"), ["-o", "loop", image]);
   const directory = path.join(disk.directory, "ledger");
   const child = spawn(process.execPath, [WRITER, directory, notes, without, work], {
     stdio: "inherit",
@@ -123,17 +123,17 @@ async function cutPower(bench: Bench, without: Without, work: Work): Promise<Cut
 }
 
 /** Which promise the disk broke; empty where all held. */
-async function lostAfter(bench: Bench, { acknowledged, signed }: Cut): Promise<string[]> {
-  using disk = new Mount(bench.path("again"), ["-o", "loop", bench.path("copy")]);
+async function lostAfter(folder: Folder, { acknowledged, signed }: Cut): Promise<string[]> {
+  using disk = new Mount(folder.path("again"), ["-o", "loop", folder.path("copy")]);
   const directory = path.join(disk.directory, "ledger");
   let ledger: Ledger;
   try {
-    ledger = bench.open({ directory });
+    ledger = folder.open({ directory });
   } catch (error) {
     return [`does not open: ${String(error)}`];
   }
   try {
-    return await lost(ledger, acknowledged, signed, bench);
+    return await lost(ledger, acknowledged, signed, folder);
   } finally {
     await ledger.close();
   }
@@ -143,7 +143,7 @@ async function lost(
   ledger: Ledger,
   acknowledged: number,
   signed: readonly string[],
-  bench: Bench,
+  folder: Folder,
 ): Promise<string[]> {
   const head = ledger.head();
   if (head.size < acknowledged)
@@ -160,7 +160,7 @@ async function lost(
     if (!isConsistent(size, head.size, root, head.root, proof))
       return [`the head of ${size} is gone`];
   }
-  const state = fs.readFileSync(path.join(bench.path("again"), "ledger", "signer.state"), "utf8");
+  const state = fs.readFileSync(path.join(folder.path("again"), "ledger", "signer.state"), "utf8");
   const known = (JSON.parse(state.split("\n")[0] ?? "") as { signed: { size: number } }).signed
     .size;
   const last = parseCheckpoint(signed.at(-1) ?? "");
@@ -169,9 +169,9 @@ async function lost(
   }
   await ledger.append([act(head.size)]);
   await ledger.checkpoint();
-  fs.rmSync(bench.path("out"), { recursive: true, force: true });
-  await ledger.export(bench.path("out"));
-  const ran = await runScript(VERIFY_SCRIPT, [bench.path("out"), "--key", LOG_VKEY]);
+  fs.rmSync(folder.path("out"), { recursive: true, force: true });
+  await ledger.export(folder.path("out"));
+  const ran = await runScript(VERIFY_SCRIPT, [folder.path("out"), "--key", LOG_VKEY]);
   return ran.code === 0 ? [] : [ran.out];
 }
 
@@ -183,10 +183,10 @@ async function rounds(
   const all: string[] = [];
   const cuts: Cut[] = [];
   for (let round = 0; round < count; round++) {
-    using bench = new Bench();
-    const cut = await cutPower(bench, without, work);
+    using folder = new Folder();
+    const cut = await cutPower(folder, without, work);
     cuts.push(cut);
-    all.push(...(await lostAfter(bench, cut)));
+    all.push(...(await lostAfter(folder, cut)));
     if (without !== "nothing" && all.length > 0) break;
   }
   return { lost: all, cuts };
@@ -227,11 +227,11 @@ test("without the fsync of the signer's state, it forgets what it signed", { ski
 test("on a full disk an act is refused and nothing of it is there; with room it goes on", {
   skip,
 }, async () => {
-  using bench = new Bench();
-  using disk = new Mount(bench.path("small"), ["-t", "tmpfs", "-o", "size=2m", "tmpfs"]);
+  using folder = new Folder();
+  using disk = new Mount(folder.path("small"), ["-t", "tmpfs", "-o", "size=2m", "tmpfs"]);
   const directory = path.join(disk.directory, "ledger");
   const filler = path.join(disk.directory, "filler");
-  const ledger = bench.open({ directory });
+  const ledger = folder.open({ directory });
   let count = 50;
   try {
     await ledger.append(acts(count));
@@ -241,22 +241,35 @@ test("on a full disk an act is refused and nothing of it is there; with room it 
     assert.ok(count > 50, "some went in before");
     await assert.rejects(ledger.append([act(count)]), isFull, "and the next one, too");
     assert.equal(ledger.head().size, count);
+    fillRest(filler);
+    await assert.rejects(ledger.checkpoint(), isFull, "nor is anything signed");
     fs.rmSync(filler);
     await ledger.append([act(count)]);
     await ledger.checkpoint();
   } finally {
     await ledger.close();
   }
-  const again = bench.open({ directory });
+  const again = folder.open({ directory });
   try {
     assert.equal(again.head().size, count + 1);
-    await again.export(bench.path("out"));
+    await again.export(folder.path("out"));
   } finally {
     await again.close();
   }
-  const ran = await runScript(VERIFY_SCRIPT, [bench.path("out"), "--key", LOG_VKEY]);
+  const ran = await runScript(VERIFY_SCRIPT, [folder.path("out"), "--key", LOG_VKEY]);
   assert.equal(ran.code, 0, ran.out);
 });
+
+/** Takes what room is left, to the last page. */
+function fillRest(file: string): void {
+  for (let page = 0; page < 1000; page++) {
+    try {
+      fs.appendFileSync(file, Buffer.alloc(4096));
+    } catch {
+      return;
+    }
+  }
+}
 
 function isFull(error: SallyportError): boolean {
   return error.code === "ledger-disk-full";

@@ -7,7 +7,7 @@ import { canonicalText, parseLeaf } from "./leaf.ts";
 import { canonicalJson, type Json } from "@sallyport/core";
 import {
   acts,
-  Bench,
+  Folder,
   LOG_KEY,
   LOG_VKEY,
   runScript,
@@ -19,8 +19,8 @@ import { checkProof, formatProof, parseProof, PROOF_FILE_MAX_BYTES } from "./tlo
 
 const TRUST = { logKeys: [LOG_KEY], witnessKeys: [], threshold: 0 };
 
-async function signedProof(bench: Bench, count: number, index: number): Promise<string> {
-  const ledger = bench.open();
+async function signedProof(folder: Folder, count: number, index: number): Promise<string> {
+  const ledger = folder.open();
   await ledger.append(acts(count));
   await ledger.checkpoint();
   const proof = ledger.prove(index);
@@ -29,8 +29,8 @@ async function signedProof(bench: Bench, count: number, index: number): Promise<
 }
 
 test("a proof file reads as the specification draws it", async () => {
-  using bench = new Bench();
-  const [header, extra, index, ...rest] = (await signedProof(bench, 5, 4)).split("\n");
+  using folder = new Folder();
+  const [header, extra, index, ...rest] = (await signedProof(folder, 5, 4)).split("\n");
   assert.equal(header, "c2sp.org/tlog-proof@v1");
   assert.match(extra ?? "", /^extra [A-Za-z0-9+/]+=*$/);
   assert.equal(index, "index 4");
@@ -41,8 +41,8 @@ test("a proof file reads as the specification draws it", async () => {
 });
 
 test("a proof that was changed anywhere does not hold, and no prefix of it does", async () => {
-  using bench = new Bench();
-  const proof = await signedProof(bench, 300, 257);
+  using folder = new Folder();
+  const proof = await signedProof(folder, 300, 257);
   assert.equal(checkProof(proof, TRUST).kind, "good");
   for (let at = 0; at < proof.length; at += 7) {
     const other = proof[at] === "A" ? "B" : "A";
@@ -98,8 +98,8 @@ test("parsing gives back what was formatted, and no text makes it throw", () => 
 });
 
 test("a checkpoint on a line is the checkpoint, and one mistyped character is told", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   await ledger.append(acts(9));
   const checkpoint = await ledger.checkpoint();
   await ledger.close();
@@ -162,10 +162,10 @@ test("a leaf in another spelling than the canonical one is not taken", () => {
 });
 
 test("the verifier tells a mistake in its command from a ledger that does not hold", async () => {
-  using bench = new Bench();
-  fs.writeFileSync(bench.path("a.tlog-proof"), await signedProof(bench, 3, 1));
+  using folder = new Folder();
+  fs.writeFileSync(folder.path("a.tlog-proof"), await signedProof(folder, 3, 1));
   const run = (...words: string[]) => runScript(VERIFY_SCRIPT, words);
-  const proof = bench.path("a.tlog-proof");
+  const proof = folder.path("a.tlog-proof");
   const cases: readonly (readonly [number, readonly string[]])[] = [
     [0, [proof, "--key", LOG_VKEY]],
     [64, []],
@@ -174,10 +174,10 @@ test("the verifier tells a mistake in its command from a ledger that does not ho
     [64, [proof, "--key"]],
     [64, [proof, "--key", LOG_VKEY, "--colour", "red"]],
     [64, [proof, "--key", LOG_VKEY, "--threshold", "1"]],
-    [64, [bench.path("nowhere"), "--key", LOG_VKEY]],
+    [64, [folder.path("nowhere"), "--key", LOG_VKEY]],
     [64, [proof, "--key", LOG_VKEY, "--range", "0-1"]],
     [1, [proof, "--key", LOG_VKEY, "--origin", "another/origin"]],
-    [1, [bench.root, "--key", LOG_VKEY]],
+    [1, [folder.root, "--key", LOG_VKEY]],
   ];
   for (const [code, words] of cases)
     assert.equal((await run(...words)).code, code, words.join(" "));

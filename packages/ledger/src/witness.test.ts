@@ -12,7 +12,7 @@ import { checkCheckpoint, formatHead, parseCheckpoint } from "./checkpoint.ts";
 import type { Ledger } from "./ledger.ts";
 import {
   acts,
-  Bench,
+  Folder,
   LOG_KEY,
   LOG_VKEY,
   runScript,
@@ -45,8 +45,8 @@ function signHead(signer: Signer, text: string): string {
 }
 
 test("a witness answers each request with the status that C2SP gives it", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   const { witness, heads, key } = witnessNamed("w.example/1");
   const [three, nine] = [await signedAt(ledger, 3), await signedAt(ledger, 9)];
   const ask = (body: string): [number, string] => {
@@ -94,8 +94,8 @@ test("a witness answers each request with the status that C2SP gives it", async 
 });
 
 test("extension lines are cosigned with the rest, though a log of ours has none", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   const { witness, key } = witnessNamed("w.example/1");
   await ledger.append(acts(1));
   const extended = signHead(SIGNER, `${formatHead(ledger.head())}an extension\n`);
@@ -109,10 +109,10 @@ test("extension lines are cosigned with the rest, though a log of ours has none"
 });
 
 test("two of three witnesses make a checkpoint that two of three asks for, whoever they are", async () => {
-  using bench = new Bench();
+  using folder = new Folder();
   const three = ["a", "b", "c"].map((name) => witnessNamed(`w.example/${name}`));
   const witnesses = three.map(({ key }) => key);
-  const ledger = bench.open({ witnesses, threshold: 2 });
+  const ledger = folder.open({ witnesses, threshold: 2 });
   await signedAt(ledger, 5);
   const counts: number[] = [];
   for (const { link } of three.slice(0, 2)) {
@@ -132,8 +132,8 @@ test("two of three witnesses make a checkpoint that two of three asks for, whoev
 });
 
 test("one witness under two names counts once, and the log itself not at all", async () => {
-  using bench = new Bench();
-  const ledger = bench.open();
+  using folder = new Folder();
+  const ledger = folder.open();
   const checkpoint = await signedAt(ledger, 2);
   const seed = seedOf("one");
   const signers = [
@@ -164,9 +164,9 @@ function keyFor(signer: Signer) {
 }
 
 test("cosignatures that are not of a witness of ours, or not of this head, are not kept", async () => {
-  using bench = new Bench();
+  using folder = new Folder();
   const [ours, other] = [witnessNamed("w.example/ours"), witnessNamed("w.example/other")];
-  const ledger = bench.open({ witnesses: [ours.key] });
+  const ledger = folder.open({ witnesses: [ours.key] });
   const three = await signedAt(ledger, 3);
   const request = formatAddCheckpoint({ oldSize: 0, proof: [], checkpoint: three });
   assert.equal(ledger.addCosignatures(three, addCheckpoint(other.witness, request).body), 0);
@@ -184,15 +184,15 @@ test("cosignatures that are not of a witness of ours, or not of this head, are n
 });
 
 test("a witness that holds a longer log stops the signing until it is no witness any more", async () => {
-  using bench = new Bench();
+  using folder = new Folder();
   const { key } = witnessNamed("w.example/1");
-  const ledger = bench.open({ witnesses: [key] });
+  const ledger = folder.open({ witnesses: [key] });
   await signedAt(ledger, 3);
   const ahead = { name: key.name, addCheckpoint: async () => ({ status: 409, body: "4000\n" }) };
   await assert.rejects(ledger.cosign(ahead), code("ledger-rolled-back"));
   await assert.rejects(signedAt(ledger, 5000), code("ledger-rolled-back"));
   await ledger.close();
-  const without = bench.open();
+  const without = folder.open();
   await without.checkpoint();
   await without.close();
 });
@@ -230,12 +230,12 @@ class ServedWitness {
   readonly child: ChildProcess;
   readonly #lines: Promise<string[]>;
 
-  constructor(bench: Bench) {
+  constructor(folder: Folder) {
     const words = [
       "serve",
       "w.example/script",
-      bench.path("key"),
-      bench.path("memory"),
+      folder.path("key"),
+      folder.path("memory"),
       "127.0.0.1:0",
       LOG_VKEY,
     ];
@@ -285,21 +285,21 @@ class ServedWitness {
 }
 
 test("the witness of one file cosigns over HTTP, and remembers through a kill", async () => {
-  using bench = new Bench();
-  assert.equal((await runScript(SCRIPT, ["new-key", bench.path("key")])).code, 0);
-  assert.equal(fs.statSync(bench.path("key")).mode & 0o777, 0o600);
-  let served = new ServedWitness(bench);
+  using folder = new Folder();
+  assert.equal((await runScript(SCRIPT, ["new-key", folder.path("key")])).code, 0);
+  assert.equal(fs.statSync(folder.path("key")).mode & 0o777, 0o600);
+  let served = new ServedWitness(folder);
   try {
     const key = await served.key();
     const link = {
       name: key.name,
       addCheckpoint: (body: string) => served.ask("POST", "/add-checkpoint", body),
     };
-    const ledger = bench.open({ witnesses: [key] });
+    const ledger = folder.open({ witnesses: [key] });
     await signedAt(ledger, 300);
     assert.equal(await ledger.cosign(link), 1);
     await served.stop();
-    served = new ServedWitness(bench);
+    served = new ServedWitness(folder);
     assert.equal(
       (await served.ask("POST", "/add-checkpoint", `old 0\n\n${ledger.signed() ?? ""}`)).body,
       "300\n",
@@ -323,14 +323,14 @@ test("the witness of one file cosigns over HTTP, and remembers through a kill", 
 });
 
 test("a witness whose memory is damaged does not start", async () => {
-  using bench = new Bench();
-  await runScript(SCRIPT, ["new-key", bench.path("key")]);
-  fs.writeFileSync(bench.path("memory"), "[[1]]");
+  using folder = new Folder();
+  await runScript(SCRIPT, ["new-key", folder.path("key")]);
+  fs.writeFileSync(folder.path("memory"), "[[1]]");
   const ran = await runScript(SCRIPT, [
     "serve",
     "w.example/script",
-    bench.path("key"),
-    bench.path("memory"),
+    folder.path("key"),
+    folder.path("memory"),
     "0",
     LOG_VKEY,
   ]);

@@ -5,6 +5,9 @@ import { readText, type Sync, writeDurably } from "./durable-file.ts";
 import { damaged } from "./log-store.ts";
 import { type Note, NOTE_MAX_BYTES } from "./note.ts";
 
+/** A witness that answers later than so many checkpoints were signed is not waited for. */
+const RECENT = 16;
+
 export interface KeptCheckpoint {
   readonly text: string;
   readonly head: Head;
@@ -16,12 +19,15 @@ export class CheckpointFiles {
   readonly #sync: Sync | undefined;
   #signed: KeptCheckpoint | undefined;
   #cosigned: KeptCheckpoint | undefined;
+  /** By what was signed, with the cosignatures so far: witnesses answer while newer ones are signed. */
+  readonly #recent = new Map<string, KeptCheckpoint>();
 
   constructor(directory: string, sync?: Sync) {
     this.#directory = directory;
     this.#sync = sync;
     this.#signed = this.#read("checkpoint");
     this.#cosigned = this.#read("checkpoint.cosigned");
+    for (const one of [this.#cosigned, this.#signed]) if (one !== undefined) this.#remember(one);
   }
 
   get signed(): KeptCheckpoint | undefined {
@@ -30,6 +36,23 @@ export class CheckpointFiles {
 
   get cosigned(): KeptCheckpoint | undefined {
     return this.#cosigned;
+  }
+
+  /** The checkpoint over that text, if it is one of the last. */
+  recent(noteText: string): KeptCheckpoint | undefined {
+    return this.#recent.get(noteText);
+  }
+
+  /** One that is neither the last signed nor cosigned enough, which a restart may forget. */
+  keepInMemory(text: string): void {
+    this.#remember(keep("checkpoint", text));
+  }
+
+  #remember(one: KeptCheckpoint): KeptCheckpoint {
+    this.#recent.set(one.note.text, one);
+    const [oldest] = this.#recent.keys();
+    if (this.#recent.size > RECENT && oldest !== undefined) this.#recent.delete(oldest);
+    return one;
   }
 
   keepSigned(text: string): void {
@@ -42,7 +65,7 @@ export class CheckpointFiles {
 
   #write(name: string, text: string): KeptCheckpoint {
     writeDurably(path.join(this.#directory, name), text, this.#sync);
-    return keep(name, text);
+    return this.#remember(keep(name, text));
   }
 
   #read(name: string): KeptCheckpoint | undefined {

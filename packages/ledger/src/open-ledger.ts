@@ -210,19 +210,19 @@ class DirectoryLedger implements Ledger {
   }
 
   addCosignatures(checkpoint: string, lines: string): number {
-    const kept = [this.#files.signed, this.#files.cosigned].find(
-      (one) => one?.text === checkpoint || one?.note.text === textOf(checkpoint),
-    );
+    const kept = this.#files.recent(textOf(checkpoint));
     if (kept === undefined) {
       throw new SallyportError(
         "cosignature-refused",
-        "the checkpoint is not the last one of this ledger",
+        "the checkpoint is none of the last ones of this ledger",
       );
     }
     return this.#addLines(kept, lines);
   }
 
-  #addLines(kept: KeptCheckpoint, lines: string): number {
+  #addLines(asked: KeptCheckpoint, lines: string): number {
+    // Another witness may have cosigned it since it was sent out.
+    const kept = this.#files.recent(asked.note.text) ?? asked;
     const keys = this.#witnessKeys();
     const before = cosignaturesOf(kept.note, keys);
     const fresh = validLines(kept.note.text, lines, keys).filter(
@@ -238,6 +238,7 @@ class DirectoryLedger implements Ledger {
       const merged = [...own, ...all].map(({ line }) => line);
       const text = formatNote(kept.note.text, merged);
       const { signed, cosigned } = this.#files;
+      this.#files.keepInMemory(text);
       if (signed?.note.text === kept.note.text) this.#files.keepSigned(text);
       const isEnough = all.length >= Math.max(1, this.#threshold);
       if (isEnough && size >= (cosigned?.head.size ?? 0)) this.#files.keepCosigned(text);
@@ -265,9 +266,7 @@ class DirectoryLedger implements Ledger {
         const why = reply.kind === "refused" ? reply.why : `it holds another head of ${oldSize}`;
         throw new SallyportError("cosignature-refused", `${key.name} did not cosign: ${why}`);
       }
-      if (reply.size > size) {
-        this.#aheadOfUs(key, reply.size);
-      }
+      if (reply.size > size) this.#aheadOfUs(key, reply.size);
       oldSize = reply.size;
     }
     throw new SallyportError("cosignature-refused", `${key.name} answers differently each time`);
@@ -275,9 +274,12 @@ class DirectoryLedger implements Ledger {
 
   /** From here on nothing is signed while the witness is one of ours. */
   #aheadOfUs({ name }: VerifierKey, size: number): never {
-    // A head of ours that was signed while the answer was on its way does not count as a rollback.
     const own = this.#files.signed?.head.size ?? 0;
-    if (size > own) this.#state?.witnessed(name, size);
+    if (size <= own) {
+      const message = `${name} cosigned a newer head of this ledger while this one was on its way`;
+      throw new SallyportError("cosignature-refused", message);
+    }
+    this.#state?.witnessed(name, size);
     const message = `the witness ${name} holds a head of ${size} records, this ledger signed ${own}`;
     const hint = "It was restored from a copy. Keep it as evidence and begin a new one.";
     throw new SallyportError("ledger-rolled-back", message, { hint });

@@ -131,6 +131,25 @@ test("two of three witnesses make a checkpoint that two of three asks for, whoev
   await ledger.close();
 });
 
+test("witnesses that answer at once, and later than the next checkpoint, are all counted", async () => {
+  using folder = new Folder();
+  const three = ["a", "b", "c"].map((name) => witnessNamed(`w.example/${name}`));
+  const ledger = folder.open({ witnesses: three.map(({ key }) => key), threshold: 3 });
+  await signedAt(ledger, 5);
+  const answers = three.map(({ link }) => ledger.cosign(link));
+  await signedAt(ledger, 9);
+  assert.deepEqual(await Promise.all(answers), [1, 2, 3]);
+  assert.match(ledger.cosigned() ?? "", /\n5\n/);
+  assert.match(ledger.signed() ?? "", /\n9\n/);
+  const [first] = three;
+  assert.ok(first !== undefined);
+  const five = ledger.cosigned() ?? "";
+  await ledger.cosign(first.link);
+  const request = formatAddCheckpoint({ oldSize: 0, proof: [], checkpoint: five });
+  assert.equal((await first.link.addCheckpoint(request)).body, "9\n");
+  await ledger.close();
+});
+
 test("one witness under two names counts once, and the log itself not at all", async () => {
   using folder = new Folder();
   const ledger = folder.open();
@@ -174,7 +193,9 @@ test("cosignatures that are not of a witness of ours, or not of this head, are n
   assert.equal(ledger.signed(), three);
   const good = addCheckpoint(ours.witness, request).body;
   await signedAt(ledger, 4);
-  assert.throws(() => ledger.addCosignatures(three, good), code("cosignature-refused"));
+  assert.equal(ledger.addCosignatures(three, good), 1, "a late answer for the one before");
+  const other3 = three.replace("\n3\n", "\n2\n");
+  assert.throws(() => ledger.addCosignatures(other3, good), code("cosignature-refused"));
   const lying = { name: ours.key.name, addCheckpoint: async () => ({ status: 200, body: good }) };
   await assert.rejects(ledger.cosign(lying), code("cosignature-refused"));
   await assert.rejects(ledger.cosign(other.link), code("cosignature-refused"));

@@ -138,6 +138,16 @@ test("random bytes are no proof, of whatever sizes they claim to be", () => {
   );
 });
 
+test("a proof that is longer than the tree is high is refused, even when a root was made to match", () => {
+  const [leaf, extra] = [leafHashOfText("a"), leafHashOfText("b")];
+  assert.ok(!isIncluded(0, 1, leaf, [extra], nodeHash(extra, leaf)));
+  const two = nodeHash(leaf, extra);
+  assert.ok(isConsistent(1, 2, leaf, two, [extra]));
+  const longer = nodeHash(leaf, two);
+  assert.ok(!isConsistent(1, 2, nodeHash(leaf, leaf), longer, [extra, leaf]));
+  assert.ok(!isConsistent(1, 2, leaf, longer, [extra, leaf]));
+});
+
 test("a leaf is never a node: no record passes for the hash of two others", () => {
   const [left, right] = [leafHashOfText("a"), leafHashOfText("b")];
   assert.notDeepEqual(leafHash(Buffer.concat([left, right])), nodeHash(left, right));

@@ -170,11 +170,11 @@ test("personal values are commitments in the leaf; erasing them leaves every pro
     [13, "actor"],
     [18, "actor"],
   ]);
-  await ledger.close();
   for (const file of fs.readdirSync(folder.directory)) {
     const bytes = fs.readFileSync(path.join(folder.directory, file));
     assert.ok(!bytes.includes("vendor-3"), `${file} still holds the value`);
   }
+  await ledger.close();
 });
 
 test("a commitment is salted: the same value is another one in each record", async () => {

@@ -138,7 +138,7 @@ export const sessionRoutes = [
   }),
   get("/v1/session/credentials", {
     summary: "List own credentials",
-    access: "own.factors",
+    access: "signed-in",
     answer: z.object({ items: z.array(people.credential) }),
     run: async (services, caller) => ({ items: await services.people.ownCredentials(caller) }),
   }),

@@ -28,6 +28,7 @@ export type Permission = (typeof PERMISSIONS)[number];
 
 /** Those that identity calls dangerous: a second factor must have been shown minutes ago. */
 export const STEP_UP: ReadonlySet<string> = new Set<Permission>([
+  "own.factors",
   "policy.apply",
   "path.approve",
   "person.manage",

@@ -22,7 +22,7 @@ export function numberOf(instance: Instance, grant: string): number {
 const SLOTS = [0, 1] as const;
 const FOREVER_S = 3600;
 
-/** The outer engine's set of what is open. */
+/** The outer engine's set of grants that are open. */
 export class OuterLeg {
   readonly #netns: string;
   readonly #id: number;
@@ -65,7 +65,7 @@ export class OuterLeg {
 }
 
 function set(slot: number): string {
-  return `ip sallyport live_${slot}`;
+  return `ip sallyport granted_live_${slot}`;
 }
 
 const UNIT_MS: Readonly<Record<string, number>> = {

@@ -183,8 +183,10 @@ class Explainer {
       listener === undefined
         ? ""
         : ` → ${listener.room} ${formatIpv4(listener.listenAddress)}:${listener.listenPort}`;
+    const from = listener === undefined ? table.dialledFrom(destination) : undefined;
+    const as = from === undefined ? "" : `, seen there as ${formatIpv4(from)}`;
     const reason = carrier.audit ? "would-deny" : undefined;
-    this.#say(point, undefined, "allow", reason, carrier, `${path}${handed}`);
+    this.#say(point, undefined, "allow", reason, carrier, `${path}${handed}${as}`);
     return { carrier, listener };
   }
 

@@ -8,6 +8,7 @@ import type {
   Point,
 } from "../legs/types.ts";
 import type { Allocation } from "./allocate.ts";
+import { dialledFrom } from "./dialling.ts";
 import { INTERFACE_CHARACTERS } from "./limits.ts";
 import { compareText, type Reporter } from "./report.ts";
 import type { Component, Network, Zone } from "./resolved.ts";
@@ -53,7 +54,9 @@ export function engineZones(
     const addresses = network.addresses.get(zone) ?? [];
     if (point === undefined || attachment === undefined || addresses.length === 0) continue;
     if (attachment.mode === "tap") continue;
-    out.push({ name, kind, point, interface: attachment.interface, addresses });
+    const dialled = dialledFrom(zone, addresses, zones.values());
+    const base = { name, kind, point, interface: attachment.interface, addresses };
+    out.push(dialled === undefined ? base : { ...base, dialledFrom: dialled });
   }
   for (const component of components.values()) {
     for (const point of POINTS) {

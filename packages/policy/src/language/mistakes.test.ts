@@ -385,6 +385,12 @@ const MISTAKES: readonly Mistake[] = [
     ...add(`  x: ${PROXY.replace("opc-ua", "modbus")} from: erp, to: press-plc }`),
     at: "x: {",
   },
+  {
+    code: "attach-conflict",
+    from: "kind: dmz\n",
+    to: "kind: dmz\n    source: gateway\n",
+    at: "gateway",
+  },
   // Not yet.
   { code: "not-supported-yet", from: "nodes: [gw1]", to: "nodes: [gw1, gw2]", at: "[gw1, gw2]" },
   {

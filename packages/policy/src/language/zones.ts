@@ -61,11 +61,6 @@ class ZoneReader {
   read(): Zone | undefined {
     const { name, form, place } = this.#item;
     this.#checkRealm();
-    if (form.source === "gateway") {
-      const what = `zone "${name}": dialling its devices from the gateway's own address is not supported yet`;
-      const hint = "give the devices a route to the gateway; source: conduit is what is done then";
-      this.#reporter.report("not-supported-yet", this.#at(form, "source"), what, hint);
-    }
     const side = sideOf(form);
     if (form.kind === "dmz") return this.#dmz();
     const networks = this.#networks();
@@ -82,6 +77,10 @@ class ZoneReader {
         `zone "${name}" has no networks or hosts`,
         hint,
       );
+    }
+    if (form.source === "gateway" && attachment?.mode === "tap") {
+      const what = `zone "${name}" is a tap: nothing is dialled there, from no address`;
+      this.#reporter.report("attach-conflict", this.#at(form, "source"), what, "delete source");
     }
     const point: Point = side === "it" ? "outer" : "inner";
     return { name, kind: form.kind, side, point, networks, attachment, form, place };
@@ -117,6 +116,11 @@ class ZoneReader {
         `zone "${name}" is of kind dmz but not named "dmz"`,
         hint,
       );
+    }
+    if (form.source === "gateway") {
+      const what =
+        "the DMZ's components are dialled on links of their own, where source means nothing";
+      this.#reporter.report("attach-conflict", this.#at(form, "source"), what, "delete source");
     }
     for (const key of ["networks", "hosts", "attach"] as const) {
       if (form[key] === undefined) continue;

@@ -12,6 +12,7 @@ export type {
   ComponentRoom,
   Conduit,
   ConnectionLimits,
+  DialledFrom,
   EngineLimits,
   EngineZone,
   Grant,

@@ -252,6 +252,7 @@ export const legsShape: Check = object({
       point,
       interface: interfaceName,
       addresses,
+      "dialledFrom?": list(object({ to: addresses, address }), SHORT_LIST_MAX),
     }),
     ZONES_MAX,
   ),

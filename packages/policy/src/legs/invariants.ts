@@ -2,7 +2,15 @@
  * What must hold for any legs, whatever policy they came from. The enforcer checks it on what the
  * compiler gave it and approvers signed, so that a hostile compiler cannot open what no policy may.
  */
-import { contains, formatIpv4, type Interval, type Ipv4, sizeOf } from "@sallyport/core";
+import {
+  contains,
+  formatIpv4,
+  type Interval,
+  type Ipv4,
+  normalize,
+  sizeOf,
+  subtract,
+} from "@sallyport/core";
 import { legsShape, Violations } from "./invariants-shape.ts";
 import type {
   ComponentRoom,
@@ -28,6 +36,7 @@ export function checkInvariants(legs: unknown): InvariantsAnswer {
   const shaped = legs as Legs;
   const places = new Places(shaped, out);
   checkAttachments(shaped, out);
+  checkDialling(shaped, out);
   checkRooms(shaped, places, out);
   const owners = ownersOf(shaped, places, out);
   const rooms = new Map(shaped.rooms.map((room) => [room.name, room]));
@@ -131,6 +140,28 @@ function checkAttachments(legs: Legs, out: Violations): void {
     if (IT.includes(kind) && point !== "outer") out.add(name, `is ${kind} but not at outer`);
     if (OT.includes(kind) && point !== "inner") out.add(name, `is ${kind} but not at inner`);
     if ((kind === "dmz") !== name.startsWith("dmz/")) out.add(name, `cannot be of kind ${kind}`);
+  }
+}
+
+/** Where sources are replaced, by an own address on the zone's interface, for the whole zone and no more. */
+function checkDialling(legs: Legs, out: Violations): void {
+  for (const { name, point, interface: device, addresses, dialledFrom } of legs.zones) {
+    if (dialledFrom === undefined) continue;
+    if (name.startsWith("dmz/")) out.add(name, "is a component and has a gateway's source");
+    const own = legs.attachments
+      .filter((one) => one.point === point && one.interface === device && one.mode === "routed")
+      .flatMap((one) => one.addresses.map(({ address }) => address));
+    for (const { address } of dialledFrom) {
+      if (!own.includes(address)) {
+        out.add(name, `is dialled from ${formatIpv4(address)}, which is not ours on ${device}`);
+      }
+    }
+    const parts = dialledFrom.flatMap(({ to }) => to);
+    const whole = normalize(parts);
+    const isExact = sizeOf(whole) === sizeOf(parts) && subtract(addresses, whole).length === 0;
+    if (!isExact || subtract(whole, addresses).length > 0) {
+      out.add(name, "has a gateway's source for other addresses than its own");
+    }
   }
 }
 

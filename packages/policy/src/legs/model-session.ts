@@ -3,6 +3,7 @@
  * each source zone. Steps 8, 11 and 12 of `docs/reference/packet-semantics.md`.
  */
 import { ICMP_TYPE, IP_PROTOCOL, type Packet, TCP_FLAG, type Tuple } from "@sallyport/wire";
+import type { Ipv4 } from "@sallyport/core";
 import type { PacketReason } from "./reasons.ts";
 import type { EngineLimits, Redirect } from "./types.ts";
 
@@ -28,6 +29,12 @@ export interface Session {
 export interface Belonging {
   readonly session: Session;
   readonly direction: "original" | "reply";
+}
+
+/** What becomes of a session's packets after the verdict: handed to a gate, or sent from another source. */
+interface Translated {
+  readonly redirect: Redirect | undefined;
+  readonly source: Ipv4 | undefined;
 }
 
 /** The live sessions that one source zone opened. */
@@ -89,7 +96,7 @@ export class SessionTable {
   /** Steps 11 to 13: the session that the packet opens, or why it may not. */
   open(
     packet: Packet,
-    redirect: Redirect | undefined,
+    translated: Translated,
     mark: { readonly id: string; readonly conduit: string; readonly diode: boolean },
     zone: { readonly name: string; readonly limit: number },
     now: number,
@@ -97,7 +104,7 @@ export class SessionTable {
     const refusal = refusesOpening(packet);
     if (refusal !== undefined) return refusal;
     const original = tupleKey(packet);
-    const reply = tupleKey(replyOf(packet, redirect));
+    const reply = tupleKey(replyOf(packet, translated));
     if (this.#live(original, now) !== undefined || this.#live(reply, now) !== undefined) {
       return "invalid-state";
     }
@@ -107,7 +114,7 @@ export class SessionTable {
     const { protocol } = packet;
     const session: Session = {
       ...mark,
-      room: redirect?.room,
+      room: translated.redirect?.room,
       protocol,
       original,
       reply,
@@ -218,11 +225,13 @@ function tupleKey(tuple: Tuple): string {
   return `${protocol}|${source}|${sourcePort}|${destination}|${destinationPort}`;
 }
 
-/** Answers of a gate come from its listener: the room undoes the translation after the engines. */
-function replyOf(packet: Packet, redirect: Redirect | undefined): Tuple {
+/** Answers as they enter the room, which undoes its translations after the engines. */
+function replyOf(packet: Packet, { redirect, source }: Translated): Tuple {
   const reply = inverse(packet) ?? packet;
-  if (redirect === undefined) return reply;
-  return { ...reply, source: redirect.listenAddress, sourcePort: redirect.listenPort };
+  if (redirect !== undefined) {
+    return { ...reply, source: redirect.listenAddress, sourcePort: redirect.listenPort };
+  }
+  return source === undefined ? reply : { ...reply, destination: source };
 }
 
 function inverse(tuple: Tuple): Tuple | undefined {

@@ -112,6 +112,14 @@ export class PointTable {
     return undefined;
   }
 
+  /** Step 13: the source with which a session to this address leaves the room; undefined: its own. */
+  dialledFrom(destination: Ipv4): Ipv4 | undefined {
+    const zone = this.zoneOf(destination);
+    // What is at the other point is not forwarded there from here.
+    if (zone?.point !== this.point) return undefined;
+    return zone.dialledFrom?.find(({ to }) => contains(to, destination))?.address;
+  }
+
   /** Step 7: the zone that the source speaks for, or why it may not. */
   sourceZone(source: Ipv4, arrivedOn: string): EngineZone | PacketReason {
     const zone = this.zoneOf(source);

@@ -553,3 +553,32 @@ test("random and damaged frames neither throw nor open a session while denied", 
   );
   assert.ok(allowed > 50 && denied > 50, `${allowed} allowed, ${denied} denied`);
 });
+
+/** Devices of cell-a know no way back: the gateway dials them from its own address there. */
+function dialledLegs(): Legs {
+  const legs = demoLegs();
+  const address = ip("10.41.0.1");
+  const zones = legs.zones.map((zone) =>
+    zone.name === "cell-a" ? { ...zone, dialledFrom: [{ to: zone.addresses, address }] } : zone,
+  );
+  return { ...legs, zones };
+}
+
+test("a device that is dialled from the gateway's address answers there and nowhere else", () => {
+  const bench = new Bench("inner", dialledLegs());
+  const egress = dialledLegs().conduits.find(({ name }) => name === "erp-reads-tank")?.listeners[0]
+    ?.egressAddress;
+  assert.ok(egress !== undefined);
+  const toTank = tcp(egress, HOST.tankPlc, { flags: syn });
+  const back = { sourcePort: 502, destinationPort: 40_000 };
+  const fromTank = (to: number, flags: number): Verdict =>
+    bench.send("cella0", tcp(HOST.tankPlc, to, { ...back, flags }));
+  const gateway = ip("10.41.0.1");
+  assert.equal(said(fromTank(gateway, syn | ack)), "deny to-gateway");
+  assert.equal(said(bench.send("gate-erp", toTank)), "allow new");
+  assert.equal(said(fromTank(egress, syn | ack)), "deny no-conduit");
+  assert.equal(said(fromTank(gateway, syn)), "deny to-gateway");
+  assert.equal(said(fromTank(gateway, syn | ack)), "allow session");
+  const stray = { ...back, destinationPort: 40_001, flags: syn | ack };
+  assert.equal(said(bench.send("cella0", tcp(HOST.tankPlc, gateway, stray))), "deny to-gateway");
+});

@@ -97,10 +97,12 @@ export class Model {
     const mark = { id: carrier.id, conduit, diode: carrier.diode };
     const limit = (this.#limits ?? table.legs.limits).sessionsPerZone;
     const budget = { name: zone.name, limit };
-    const session = sessions.open(packet, answer.redirect, mark, budget, nowMs);
+    const { redirect } = answer;
+    const translated = { redirect, source: table.dialledFrom(destination) };
+    const session = sessions.open(packet, translated, mark, budget, nowMs);
     if (typeof session === "string") return deny(session, conduit, carrier.id);
     const reason = carrier.audit ? "would-deny" : undefined;
-    const room = answer.redirect?.room;
+    const room = redirect?.room;
     return { verdict: "allow", reason, conduit, id: carrier.id, mark: markOf(room), state: "new" };
   }
 }

@@ -67,6 +67,15 @@ export interface EngineZone {
   readonly interface: string;
   /** Own, network, broadcast and multicast addresses are carved out already. */
   readonly addresses: readonly Interval[];
+  /** With `source: gateway`; together these cover all of `addresses`. Absent: sources stay as they are. */
+  readonly dialledFrom?: readonly DialledFrom[];
+}
+
+/** A session that is forwarded to `to` leaves the room with `address` as its source, its port unchanged. */
+export interface DialledFrom {
+  readonly to: readonly Interval[];
+  /** The room's own address on the zone's interface. */
+  readonly address: Ipv4;
 }
 
 /** A NIC (or a VLAN on one) and the zone's addresses that the room gets on it. */

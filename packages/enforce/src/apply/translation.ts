@@ -1,11 +1,15 @@
 /**
  * Beside an engine that only judges: the address translation to a gate, for packets that carry that
- * engine's inspected mark and for no others. It allows nothing: what it does not translate, the
- * mark's own routing table stops.
+ * engine's inspected mark and for no others; and, for those with its mark `pass` that are on their
+ * way out to a zone with `source: gateway`, the gateway's own address as their source. It allows
+ * nothing: what it does not translate to a gate, the mark's own routing table stops; what it does not
+ * send from the gateway's address gets no answer that the engine would take.
  */
 import { contains, formatIpv4, type Interval, type Ipv4, subtract, union } from "@sallyport/core";
 import type { Legs, Point, Redirect } from "@sallyport/policy/legs";
-import { type Lowering, MARKS } from "../engine.ts";
+import { type Lowering, MARKS, type Slot } from "../engine.ts";
+import { conntrackSysctls } from "../nftables/conntrack.ts";
+import { dialledFrom } from "../nftables/places.ts";
 import type {
   Engine,
   EngineCounters,
@@ -27,12 +31,16 @@ add map ${TABLE} pending { type mark : verdict; flags timeout; }
 add chain ${TABLE} gates { type nat hook prerouting priority dstnat; policy accept; }
 add chain ${TABLE} confirmed
 flush chain ${TABLE} gates
+add map ${TABLE} pending_dialled { type mark : verdict; flags timeout; }
+add chain ${TABLE} confirmed_dialled
 ${[0, 1]
   .map(
     (slot) => `add map ${TABLE} conduits_${slot} { type ${KEY}; flags interval; }
 add map ${TABLE} grants_${slot} { type ${KEY}; }
 add chain ${TABLE} slot_${slot}
 flush chain ${TABLE} slot_${slot}
+add map ${TABLE} dialled_from_${slot} { type ipv4_addr : ipv4_addr; flags interval; }
+add chain ${TABLE} dialled_${slot}
 add rule ${TABLE} slot_${slot} dnat ip to ${DIALLED} map @grants_${slot}
 add rule ${TABLE} slot_${slot} dnat ip to ${DIALLED} map @conduits_${slot}`,
   )
@@ -41,6 +49,21 @@ add rule ${TABLE} gates meta mark & 0xffff0000 != ${MARKS.inspectBase} accept
 add rule ${TABLE} gates meta mark & 0 vmap @pending
 add rule ${TABLE} gates goto confirmed
 `;
+
+/**
+ * Added with the first such zone: else each new session would pay for it. The port by name, because
+ * the kernel would choose another one where it is taken, and the engine knows answers by their port.
+ */
+const dialling = (slot: Slot): readonly string[] => [
+  `add chain ${TABLE} dial { type nat hook postrouting priority srcnat; policy accept; }`,
+  `flush chain ${TABLE} dial`,
+  `add rule ${TABLE} dial meta mark != ${MARKS.pass} accept`,
+  `add rule ${TABLE} dial meta mark & 0 vmap @pending_dialled`,
+  `add rule ${TABLE} dial goto confirmed_dialled`,
+  `flush chain ${TABLE} dialled_${slot}`,
+  `add rule ${TABLE} dialled_${slot} meta l4proto { tcp, udp } snat to ip daddr map @dialled_from_${slot} : th sport`,
+  `add rule ${TABLE} dialled_${slot} meta l4proto icmp snat to ip daddr map @dialled_from_${slot}`,
+];
 
 export class TranslatedEngine implements Engine {
   readonly point: Point;
@@ -55,8 +78,10 @@ export class TranslatedEngine implements Engine {
     this.netns = netns;
   }
 
+  /** Translated sessions live as long in connection tracking as in the engine. */
   sysctls(legs: Legs): Readonly<Record<string, string>> {
-    return this.engine.sysctls(legs);
+    const isDialling = dialledFrom(legs, this.point).length > 0;
+    return { ...(isDialling ? conntrackSysctls(legs.limits) : {}), ...this.engine.sysctls(legs) };
   }
 
   async install(legs: Legs): Promise<void> {
@@ -70,8 +95,13 @@ export class TranslatedEngine implements Engine {
   async load(lowering: Lowering): Promise<void> {
     const { slot, legs } = lowering;
     const names = [`conduits_${slot}`, `grants_${slot}`] as const;
+    const sources = dialledFrom(legs, this.point).map(
+      (part) => `${rangeOf(part)} : ${formatIpv4(part.address)}`,
+    );
     const lines = [
-      ...names.map((name) => `flush map ${TABLE} ${name}`),
+      ...[...names, `dialled_from_${slot}`].map((name) => `flush map ${TABLE} ${name}`),
+      ...(sources.length > 0 ? dialling(slot) : []),
+      ...adding(`dialled_from_${slot}`, sources),
       ...adding(names[0], conduitElements(legs, this.point)),
       ...adding(names[1], granted(lowering)),
     ];
@@ -80,15 +110,21 @@ export class TranslatedEngine implements Engine {
 
   async select(selection: Selection): Promise<void> {
     const { confirmed, pending } = selection;
-    const timed =
-      pending === undefined
-        ? ""
-        : `add element ${TABLE} pending { 0 timeout ${Math.ceil(pending.forMs / 1000)}s : goto slot_${pending.slot} }`;
+    const lines = [
+      ["pending", "confirmed", "slot"],
+      ["pending_dialled", "confirmed_dialled", "dialled"],
+    ].flatMap(([map = "", chain = "", name = ""]) => [
+      `flush map ${TABLE} ${map}`,
+      `flush chain ${TABLE} ${chain}`,
+      `add rule ${TABLE} ${chain} goto ${name}_${confirmed}`,
+      ...(pending === undefined
+        ? []
+        : [
+            `add element ${TABLE} ${map} { 0 timeout ${Math.ceil(pending.forMs / 1000)}s : goto ${name}_${pending.slot} }`,
+          ]),
+    ]);
     const from = bootMs();
-    await this.nft(`flush map ${TABLE} pending
-      flush chain ${TABLE} confirmed
-      add rule ${TABLE} confirmed goto slot_${confirmed}
-      ${timed}`);
+    await this.nft(lines.join("\n"));
     // The engine's time runs already: told the whole of it, it would fall back late.
     const tookMs = bootMs() - from;
     const rest =
@@ -116,7 +152,7 @@ export class TranslatedEngine implements Engine {
       run("nft", ["-s", "list", "ruleset"], { netns: this.netns }),
     ]);
     // The timed element comes and goes by itself; the engine itself says which slot is in force.
-    const lasting = text.replace(/map pending \{[^}]*(\{[^}]*\}[^}]*)?\}/, "");
+    const lasting = text.replaceAll(/map pending(?:_dialled)? \{[^}]*(\{[^}]*\}[^}]*)?\}/g, "");
     const digest = `${state.digest} ${lasting.replaceAll(GRANTS, "")}`;
     return { ...state, digest, entries: new Map([...state.entries, ...grantsIn(text)]) };
   }
@@ -170,6 +206,10 @@ function granted({ legs, point, grants }: Lowering): string[] {
   return [...new Set(grants.flatMap((row) => grantElements(legs, point, row)))];
 }
 
+function rangeOf({ first, last }: Interval): string {
+  return [...new Set([first, last])].map(formatIpv4).join("-");
+}
+
 /** By name, as packets choose their conduit: a source that an earlier one covers stays with it. */
 function conduitElements(legs: Legs, point: Point): string[] {
   const covered = new Map<string, Interval[]>();
@@ -202,7 +242,7 @@ function grantElements(legs: Legs, point: Point, { grant }: GrantRow): string[] 
 }
 
 function element(source: { first: Ipv4; last: Ipv4 }, redirect: Redirect): string {
-  const from = [...new Set([source.first, source.last])].map(formatIpv4).join("-");
+  const from = rangeOf(source);
   const { address, port, listenAddress, listenPort } = redirect;
   return `${from} . ${formatIpv4(address)} . ${port} : ${formatIpv4(listenAddress)} . ${listenPort}`;
 }

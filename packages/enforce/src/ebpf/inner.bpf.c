@@ -34,6 +34,7 @@ static __always_inline int refuses_target(const struct packet *p, const struct p
 
 static __always_inline int judge_new(struct packet *p, const struct place *source) {
   struct search search = {.p = p, .reason = NO_CONDUIT};
+  __u32 dialled_from = 0;
   int reason;
 #ifdef ALLOW_ALL /* bench only: the same program with one rule, to tell what the policy costs */
   search.chosen.id = 1;
@@ -42,12 +43,13 @@ static __always_inline int judge_new(struct packet *p, const struct place *sourc
   reason = refuses_target(p, target);
   if (reason != ALLOW || !target) return reason;
   search.classes = (__u32)source->source_class << 16 | target->target_class;
+  dialled_from = target->dialled_from;
   choose(p, &search);
   if (!search.chosen.id) return search.reason;
 #endif
   p->id = search.chosen.id;
   reason = opens(p);
-  if (reason == ALLOW) reason = open_session(p, &search.chosen);
+  if (reason == ALLOW) reason = open_session(p, &search.chosen, dialled_from);
   if (reason != ALLOW) return reason;
   count_peer(p);
   p->would_deny = search.flags & LIVE_AUDIT;

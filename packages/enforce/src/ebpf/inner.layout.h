@@ -74,6 +74,8 @@ struct place {
   __u16 source_class, target_class;
   __u16 room; /* index + 1 of the component that has this address, for redirects */
   __u16 flags;
+  __u32 dialled_from; /* source of sessions that are forwarded to it, after translation; 0: their own */
+  __u32 unused[3];
 };
 #define PLACE_OWN 1
 #define PLACE_BROADCAST 2
@@ -86,7 +88,7 @@ struct place {
  *   candidate 4 words: struct candidate
  *   node      256 or 16 words, by the next 8 or 4 bits of an address: NODE_PLACE and a place; the
  *             first word of a node; 0 where nothing is known
- *   place     4 words: struct place
+ *   place     8 words: struct place
  * Ranges, candidates and places are numbered from the slot's first word in steps of their size.
  * Pages, because bpftool writes one in the time of one key, and because what lies together is read
  * from memory together: a hash table or the kernel's own trie scatters it.
@@ -134,7 +136,9 @@ struct session_key {
   __u16 a_port, b_port; /* for an echo both are its identifier */
   __u32 protocol;
 };
-enum session_flag { OPENER_B = 1, DIODE = 2, REDIRECTED = 4 };
+/* DIALLED: from the gateway's own address. Both kinds of translated sessions have an alias. */
+enum session_flag { OPENER_B = 1, DIODE = 2, REDIRECTED = 4, DIALLED = 8 };
+#define TRANSLATED (REDIRECTED | DIALLED)
 enum state { OPENING, ANSWERED, OPEN, CLOSING, UDP_FLOW, ECHO };
 struct session {
   __u64 expires; /* from then on it is as if it were not there */
@@ -143,13 +147,13 @@ struct session {
   __u32 zone;  /* the opener's, whose budget this is */
   __u32 table; /* where `mark` was looked up */
   __u32 mark;  /* for packets from the opener */
-  __u32 listen_address;
+  __u32 listen_address; /* of the gate; DIALLED: the gateway's, to which the answers come */
   __u16 listen_port;
   __u8 state, flags;
 };
 /* Fixed in size, and nothing is evicted: what does not fit is refused. */
 MAP(sessions, HASH, 65536, 0, struct session_key, struct session);
-/* (client, listener) of a redirected session: its answers as they look before being translated. */
+/* (client, listener) or (gateway, device) of a translated session: its answers before that is undone. */
 MAP(aliases, HASH, 65536, 0, struct session_key, struct session_key);
 MAP(zone_sessions, HASH, 8192, 0, __u32, __u32);
 /* When the last look for sessions that are over was. */

@@ -62,7 +62,7 @@ static __noinline struct place *place_of(const struct packet *p, __u32 address) 
     __u32 *word = words_at(p, entry + bits, 1);
     entry = word ? *word : 0;
     if (!entry) return 0;
-    if (entry & NODE_PLACE) return (struct place *)words_at(p, (entry & ~NODE_PLACE) * 4, 4);
+    if (entry & NODE_PLACE) return (struct place *)words_at(p, (entry & ~NODE_PLACE) * 8, 8);
   }
   return 0;
 }

@@ -24,11 +24,14 @@ static __always_inline int key_of_packet(struct session_key *key, const struct p
   return key_of(key, &t);
 }
 
+/* A gate answers from its listener to the opener; a dialled device to the gateway's own address. */
 static __always_inline void alias_of(struct session_key *alias, const struct session_key *key,
                                      const struct session *s) {
-  int b = s->flags & OPENER_B;
-  struct tuple t = {b ? key->b : key->a, s->listen_address, b ? key->b_port : key->a_port,
-                    s->listen_port, key->protocol, 8};
+  int b = s->flags & OPENER_B, dialled = s->flags & DIALLED;
+  __u32 opener = b ? key->b : key->a, target = b ? key->a : key->b;
+  __u16 opener_port = b ? key->b_port : key->a_port, target_port = b ? key->a_port : key->b_port;
+  struct tuple t = {dialled ? s->listen_address : opener, dialled ? target : s->listen_address,
+                    opener_port, dialled ? target_port : s->listen_port, key->protocol, 8};
   key_of(alias, &t);
 }
 
@@ -40,10 +43,10 @@ static __always_inline void give_back(__u32 zone) {
 /* Exactly one deletion of an entry succeeds, and that one gives its place back. Answers NONE. */
 static __noinline int end_session(struct session_key *key, struct session *s) {
   struct session_key alias;
-  __u32 zone = s->zone, redirected = s->flags & REDIRECTED;
+  __u32 zone = s->zone, translated = s->flags & TRANSLATED;
   alias_of(&alias, key, s);
   if (bpf_map_delete_elem(&sessions, key)) return NONE;
-  if (redirected) bpf_map_delete_elem(&aliases, &alias);
+  if (translated) bpf_map_delete_elem(&aliases, &alias);
   give_back(zone);
   return NONE;
 }
@@ -126,8 +129,8 @@ static __always_inline int find_session(struct packet *p, const struct tuple *t,
   struct session *s = bpf_map_lookup_elem(&sessions, &key);
   if (s) {
     int from_opener = (sender_is_b == (s->flags & OPENER_B)) != is_error;
-    /* The target itself does not answer in a redirected session, its gate does. */
-    if ((s->flags & REDIRECTED) && !from_opener) return NONE;
+    /* The target itself does not answer the opener: its gate does, or it answers the gateway. */
+    if ((s->flags & TRANSLATED) && !from_opener) return NONE;
     return follow(p, &key, s, from_opener, is_error);
   }
   struct session_key *found = bpf_map_lookup_elem(&aliases, &key);
@@ -139,8 +142,9 @@ static __always_inline int find_session(struct packet *p, const struct tuple *t,
   s = bpf_map_lookup_elem(&sessions, &main);
   if (!s) return NONE;
   /* Nobody dials a listener: the client's packets to the gate have the target's address here. */
-  int from_listener = t->source == s->listen_address && t->source_port == s->listen_port;
-  if (from_listener == is_error) return NONE;
+  int is_ours = t->source == s->listen_address;
+  int is_answer = s->flags & DIALLED ? !is_ours : is_ours && t->source_port == s->listen_port;
+  if (is_answer == is_error) return NONE;
   return follow(p, &main, s, 0, is_error);
 }
 
@@ -216,7 +220,8 @@ static __noinline int is_taken(struct session_key *key, __u64 now) {
   return 0;
 }
 
-static __noinline int open_session(struct packet *p, const struct candidate *candidate) {
+static __noinline int open_session(struct packet *p, const struct candidate *candidate,
+                                   __u32 dialled_from) {
   struct session_key key, alias;
   struct session fresh = {
     .opened = p->now, .id = candidate->id, .zone = p->source_zone, .mark = MARK_PASS,
@@ -230,6 +235,11 @@ static __noinline int open_session(struct packet *p, const struct candidate *can
     fresh.listen_address = candidate->listen_address;
     fresh.listen_port = candidate->listen_port;
     if (!redirect_mark(p, &fresh)) return ENGINE_DETACHED;
+  } else if (dialled_from) {
+    fresh.flags |= DIALLED;
+    fresh.listen_address = dialled_from;
+  }
+  if (fresh.flags & TRANSLATED) {
     alias_of(&alias, &key, &fresh);
     if (is_taken(&alias, p->now)) return INVALID_STATE;
   }
@@ -237,7 +247,7 @@ static __noinline int open_session(struct packet *p, const struct candidate *can
   fresh.expires = p->now + p->setting->timeout_ns[fresh.state];
   if (!take_place(fresh.zone, p->setting->sessions_per_zone, p->now)) return SESSION_LIMIT;
   int reason = insert(&key, &fresh, p->now);
-  if (reason != ALLOW || !(fresh.flags & REDIRECTED)) return reason;
+  if (reason != ALLOW || !(fresh.flags & TRANSLATED)) return reason;
   if (!bpf_map_update_elem(&aliases, &alias, &key, BPF_NOEXIST)) return ALLOW;
   struct session *s = bpf_map_lookup_elem(&sessions, &key);
   if (s) end_session(&key, s);

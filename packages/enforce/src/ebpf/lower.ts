@@ -223,6 +223,10 @@ function addressMarks({ legs, point }: Lowering, ifindexOf: IfindexOf): AddressM
     const ifindex = zone.point === point ? ifindexOf(zone.interface) : undefined;
     const place = { zone: zoneNumber(zone), ifindex: ifindex ?? NO_INTERFACE };
     for (const prefix of zone.addresses.flatMap(prefixesOf)) marks.push({ ...prefix, ...place });
+    // What is at the other point is not forwarded there from here.
+    for (const { to, address: dialledFrom } of (zone.point === point && zone.dialledFrom) || []) {
+      for (const prefix of to.flatMap(prefixesOf)) marks.push({ ...prefix, ...place, dialledFrom });
+    }
   }
   for (const address of legs.own) marks.push({ address, length: 32, own: true });
   for (const address of legs.broadcast) marks.push({ address, length: 32, broadcast: true });

@@ -6,6 +6,8 @@ const PAGE_WORDS = 512;
 export interface FoundPlace {
   readonly zone: number;
   readonly ifindex: number;
+  /** In network order. */
+  readonly dialledFrom: number;
 }
 
 export function placeIn(
@@ -27,8 +29,8 @@ export function placeIn(
     entry = wordAt(entry + (Math.floor(address / 2 ** shift) % size));
     if (entry === 0) return undefined;
     if (entry < 0x80000000) continue;
-    const at = (entry - 0x80000000) * 4;
-    return { zone: wordAt(at), ifindex: wordAt(at + 1) };
+    const at = (entry - 0x80000000) * 8;
+    return { zone: wordAt(at), ifindex: wordAt(at + 1), dialledFrom: wordAt(at + 4) };
   }
   throw new Error("the walk has no end");
 }

@@ -42,6 +42,21 @@ test("an address is judged by the longest network around it, whatever networks t
   assert.ok(compared > 3000);
 });
 
+test("a place says with which source its sessions leave, and what lies in it says the same", () => {
+  const zone = { zone: 1, ifindex: 7, dialledFrom: 0x0a290001 };
+  const marks = [
+    { address: 0x0a290000, length: 24, ...zone },
+    { address: 0x0a29000a, length: 32, room: 3 },
+    { address: 0x0a280000, length: 24, zone: 2, ifindex: 8 },
+  ];
+  const { pages, addresses } = slotPages([], classify(marks, []));
+  const from = (address: number): number | undefined =>
+    placeIn(pages, addresses, address)?.dialledFrom;
+  // In network order, as the program compares it with packets.
+  assert.deepEqual([0x0a290014, 0x0a29000a].map(from), [0x0100290a, 0x0100290a]);
+  assert.equal(from(0x0a280014), 0);
+});
+
 test("what many pieces of a network have in common is kept once", () => {
   const pages = (zones: number): number => {
     const marks = Array.from({ length: 1024 }, (_, index) => {
@@ -49,8 +64,8 @@ test("what many pieces of a network have in common is kept once", () => {
     });
     return slotPages([], classify(marks, [])).pages.length;
   };
-  // 1,024 places of 16 bytes in pages of 2,048.
-  assert.equal(pages(1024) - pages(1), 8);
+  // 1,024 places of 32 bytes in pages of 2,048.
+  assert.equal(pages(1024) - pages(1), 16);
 });
 
 test("more single hosts than the pages hold are refused, not cut off", () => {

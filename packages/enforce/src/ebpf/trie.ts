@@ -8,6 +8,8 @@ import { tooLarge } from "./layout.ts";
 export interface AddressMark extends Prefix {
   readonly zone?: number;
   readonly ifindex?: number;
+  /** The source with which sessions to it leave the room; undefined: their own. */
+  readonly dialledFrom?: Ipv4 | undefined;
   readonly own?: boolean;
   readonly broadcast?: boolean;
   /** Index + 1 of the component that has the address at this point. */
@@ -143,8 +145,8 @@ export function classify(marks: readonly AddressMark[], members: readonly Member
   return { places, sources: sources.holders, targets: targets.holders };
 }
 
-function inherited({ zone, ifindex }: AddressMark): Partial<AddressMark> {
-  return zone === undefined || ifindex === undefined ? {} : { zone, ifindex };
+function inherited({ zone, ifindex, dialledFrom }: AddressMark): Partial<AddressMark> {
+  return zone === undefined || ifindex === undefined ? {} : { zone, ifindex, dialledFrom };
 }
 
 function join(

@@ -8,10 +8,16 @@ import type { LiveEntry, Lowering, Slot } from "../engine.ts";
 import { Cells, type Pairs } from "./cells.ts";
 import { classify } from "./classes.ts";
 import * as nft from "./json.ts";
-import { nowhere, sourceElements, targetElements, zoneElements } from "./places.ts";
+import {
+  dialledElements,
+  nowhere,
+  sourceElements,
+  targetElements,
+  zoneElements,
+} from "./places.ts";
 import { allRedirects, type Elements, grantTables, isTranslating } from "./redirects.ts";
 import { slotRules } from "./rules.ts";
-import { HITS, translation } from "./skeleton.ts";
+import { dialling, HITS, translation } from "./skeleton.ts";
 import { answeringRules, CLOSED_REASONS, slotTables } from "./tables.ts";
 
 const CLASS_BASE = 16;
@@ -32,6 +38,7 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
   const rules = { slot, generation, sessionsPerZone, sampled: options.sampled ?? true };
   const entries = [...conduits.values(), ...grants.map(({ entry }) => entry)];
   const redirects = allRedirects(lowering);
+  const sources = dialledElements(legs, lowering.point, slot);
   const commands: nft.Command[] = [
     ...slotTables(slot).map(({ name, isMap }) => nft.flush(isMap ? "map" : "set", name)),
     ...slotRules(rules),
@@ -40,6 +47,7 @@ export function fillSlot(lowering: Lowering, options: FillOptions = {}): nft.Doc
     ...cellElements(lowering),
     ...(isTranslating(legs, lowering.point) ? translation() : []),
     ...redirects.elements.flatMap(asCommands),
+    ...(sources.length === 0 ? [] : [...dialling(slot), ...sources]),
     ...grantTables(lowering).flatMap(asCommands),
     ...nft.elements("hits", idsOf(entries)),
     ...liveElements([...conduits.values()], now, slot),
@@ -121,6 +129,8 @@ export function select(selection: {
   for (const [base, map, chain] of [
     ["judge", "pending", "slot"],
     ["refuse_early", "pending_early", "early"],
+    ["dialled", "pending_dialled", "dialled"],
+    ["undialled", "pending_undialled", "undialled"],
   ] as const) {
     commands.push(nft.flush("map", map), nft.flush("chain", base));
     if (pending !== undefined) {

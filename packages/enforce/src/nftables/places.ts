@@ -1,6 +1,6 @@
 /** What addresses are to the engine: their zone, where they may arrive, and their class. */
 import { formatIpv4, type Interval, type Ipv4, type Json, normalize } from "@sallyport/core";
-import type { Legs } from "@sallyport/policy/legs";
+import type { Legs, Point } from "@sallyport/policy/legs";
 import type { Slot } from "../engine.ts";
 import { atoms, type Classes } from "./classes.ts";
 import * as nft from "./json.ts";
@@ -56,6 +56,24 @@ export function zoneElements(legs: Legs, slot: Slot): nft.Command[] {
 export function nowhere(legs: Legs): [Interval[], Interval[]] {
   const limited = { first: ADDRESS_LAST, last: ADDRESS_LAST };
   return [normalize(hosts(legs.own)), normalize([...hosts(legs.broadcast), MULTICAST, limited])];
+}
+
+/** Destinations of this point, and with which own address as their source sessions leave for them. */
+export function dialledFrom(legs: Legs, point: Point): (Interval & { readonly address: Ipv4 })[] {
+  const here = legs.zones.filter((zone) => zone.point === point);
+  return here
+    .flatMap((zone) => zone.dialledFrom ?? [])
+    .flatMap(({ to, address }) => to.map((part) => ({ ...part, address })));
+}
+
+/** As elements of the slot's map, and of its set. */
+export function dialledElements(legs: Legs, point: Point, slot: Slot): nft.Command[] {
+  const parts = dialledFrom(legs, point);
+  const map = parts.map((part) => [range(part), formatIpv4(part.address)]);
+  return [
+    ...nft.elements(`dialled_from_${slot}`, map),
+    ...nft.elements(`dialled_to_${slot}`, parts.map(range)),
+  ];
 }
 
 export function macOf(number: number): string {

@@ -103,7 +103,8 @@ export function readInterfaces(listing: Json): string[] {
 /** Content that moves by itself: counters, samples, what runs out. Their rules and types stay in. */
 const MOVING = new Set([
   ...["hits", "denied", "sample", "budget", "full", "flood", "peers", "answering"],
-  ...["pending", "pending_early", "live_0", "live_1", "granted_live_0", "granted_live_1"],
+  ...["pending", "pending_early", "pending_dialled", "pending_undialled"],
+  ...["live_0", "live_1", "granted_live_0", "granted_live_1"],
 ]);
 /** Compared by themselves (`readGranted`), as a grant changes them and nothing else. */
 const GRANTED_TABLES = new Set(SLOTS.flatMap((slot) => GRANTED.map((name) => `${name}_${slot}`)));
@@ -122,7 +123,7 @@ export function rulesDigest(listing: Json): string {
 }
 
 /** Chains in which `select` says which slot is in force. */
-const SELECTING = new Set(["judge", "refuse_early"]);
+const SELECTING = new Set(["judge", "refuse_early", "dialled", "undialled"]);
 
 function isOfPending(item: Item): boolean {
   const { chain, expr } = objectOf(item["rule"]);
@@ -140,7 +141,7 @@ function still(item: Item): Json {
     // Which slot is confirmed is an act of ours (`readSlot`); that it is one rule, and this, is not.
     if (kind === "rule" && SELECTING.has(textOf(rest["chain"]))) {
       out[kind] = JSON.parse(
-        JSON.stringify(out[kind]).replace(/"(slot|early)_[01]"/g, '"$1"'),
+        JSON.stringify(out[kind]).replace(/"(slot|early|dialled|undialled)_[01]"/g, '"$1"'),
       ) as Json;
     }
   }

@@ -4,6 +4,7 @@
  *
  * A packet's way: `screen` (netdev: step 2) → `early` (4 to 6) → conntrack → `judge` (7 to 13, on the
  * tuple as dialled) → `translate` (DNAT) → `handover` (what was to be translated and was not, stops).
+ * What is forwarded to a zone with `source: gateway` leaves through `dial` (SNAT) and `remember`.
  *
  * Scratch registers, as nftables has no variables: `meta mark` is the source class, then the conduit's
  * number; `meta priority` is the target class, then the source zone's budget. The router resets it. The
@@ -68,12 +69,16 @@ export function skeleton({
       HITS,
       nft.add("map", { name: "pending", ...pending }),
       nft.add("map", { name: "pending_early", ...pending }),
+      nft.add("map", { name: "pending_dialled", ...pending }),
+      nft.add("map", { name: "pending_undialled", ...pending }),
       nft.add("counter", { name: "sampled" }),
       nft.add("counter", { name: "not-ipv4" }, "netdev"),
       ...slots,
       ...(installed ? [] : dynamicSets()),
       ...CHAINS.flatMap((name) => [nft.add("chain", { name }), nft.flush("chain", name)]),
-      ...["refuse_early", "answering"].map((name) => nft.add("chain", { name })),
+      ...["refuse_early", "answering", "dialled", "undialled"].map((name) =>
+        nft.add("chain", { name }),
+      ),
       ...writingRules(),
       ...BASE_CHAINS.flatMap(([name, hook, prio, policy, type = "filter"]) => [
         nft.add("chain", { name, type, hook, prio, policy }),
@@ -180,6 +185,41 @@ export function translation(): nft.Command[] {
     commands.push(nft.rule("handover", mine, number, nft.goto(`note_engine-detached_${slot}`)));
   }
   return [...commands, nft.rule("handover", nft.ACCEPT)];
+}
+
+/**
+ * Where sessions of the slot in force get the gateway's address as their source. It sees the first packet of
+ * each session that was allowed, and accepts nothing; a session that was to be translated and was not,
+ * stops. Added with the first such zone, as `translation` is.
+ */
+export function dialling(slot: Slot): nft.Command[] {
+  const nat = { name: "dial", type: "nat", hook: "postrouting", prio: 100, policy: "accept" };
+  const base = { name: "remember", type: "filter", hook: "postrouting", prio: 110 };
+  const commands = [nat, { ...base, policy: "accept" }].flatMap((chain) => [
+    nft.add("chain", chain),
+    nft.flush("chain", chain.name),
+  ]);
+  const passed = nft.match(MARK, "==", MARKS.pass);
+  const ported = nft.match(nft.meta("l4proto"), "==", { set: ["tcp", "udp"] });
+  const addr = nft.lookup(nft.field("ip", "daddr"), `dialled_from_${slot}`);
+  // The port by name: the kernel would else choose another one where this one is taken.
+  const port = nft.field("th", "sport");
+  const ends = nft.match(nft.and(FLAGS, 3), "!=", 0);
+  const translated = nft.match(nft.ct("status"), "in", "snat");
+  const original = nft.match(nft.ct("direction"), "==", "original");
+  // IPS_SRC_NAT of linux/netfilter/nf_conntrack_common.h.
+  const plain = nft.match(nft.and(nft.ct("status"), 0x10), "==", 0);
+  const isNew = nft.match(nft.ct("state"), "in", "new");
+  const missed = nft.match(nft.field("ip", "daddr"), "==", `@dialled_to_${slot}`);
+  return [
+    ...commands,
+    nft.rule("dial", passed, nft.jump("dialled")),
+    nft.rule("remember", passed, ends, translated, original, nft.jump("answering")),
+    nft.rule("remember", passed, isNew, plain, nft.jump("undialled")),
+    nft.rule(`undialled_${slot}`, missed, nft.DROP),
+    nft.rule(`dialled_${slot}`, ported, { snat: { addr, port } }),
+    nft.rule(`dialled_${slot}`, nft.match(nft.meta("l4proto"), "==", "icmp"), { snat: { addr } }),
+  ];
 }
 
 function leavingRules(): nft.Command[] {

@@ -26,7 +26,7 @@ export const SLOT_CHAINS: readonly string[] = [
   ...["slot", "fresh", "classes", "destined", "early", "sourced", "alive"],
   ...["session", "session_syn", "session_icmp", "session_live", "alive_slow", "lost", "ended"],
   ...["classify", "candidates", "granted", "found", "bundled", "head", "closed", "unmatched"],
-  ...["opening", "create", "special", "limited"],
+  ...["opening", "create", "special", "limited", "dialled", "undialled"],
   ...REASONS.map((reason) => `note_${reason}`),
 ];
 
@@ -55,6 +55,8 @@ const SLOT_TABLES = `
   redirect_port     mark.ipv4_addr.inet_service               inet_service
   redirecting       mark.ifname                               -
   rooms             ipv4_addr                                 mark
+  dialled_from      ipv4_addr                                 ipv4_addr     interval
+  dialled_to        ipv4_addr                                 -             interval
   special           mark                                      -
   diode             mark                                      -
   audit             mark                                      -

@@ -8,6 +8,7 @@ import type { Lowering } from "@sallyport/enforce/agreement";
 import { compilePolicy, type Legs, type Point } from "@sallyport/policy";
 import { generatePolicy } from "../lab/generate-policy.ts";
 import { agree, disagreements, textOf } from "./agreement/agreement.ts";
+import { dialledSequences, sameKeySequence } from "./agreement/dialled-sequences.ts";
 import { classFrames, kernelFrames, randomFrames } from "./agreement/frames.ts";
 import { groundOf, type Sequence, sequencesOf } from "./agreement/sequences.ts";
 import { ebpfWorld, ModelWorld, nftWorld, type Situation, type World } from "./agreement/worlds.ts";
@@ -27,6 +28,16 @@ function compiled(files: Parameters<typeof compilePolicy>[0]): Legs {
 
 function plantLegs(): Legs {
   return compiled([{ name: "site.yaml", bytes: fs.readFileSync(PLANT) }]);
+}
+
+/** The same plant, but no device there knows a way back: each is dialled from the gateway's address. */
+function dialledLegs(): Legs {
+  const text = fs
+    .readFileSync(PLANT, "utf8")
+    .replaceAll(/^    kind: (?:control|safety|business)$/gm, "$&\n    source: gateway");
+  const legs = compiled([{ name: "site.yaml", bytes: new TextEncoder().encode(text) }]);
+  assert.equal(legs.zones.filter(({ dialledFrom }) => dialledFrom !== undefined).length, 5);
+  return legs;
 }
 
 async function withWorlds(
@@ -64,6 +75,33 @@ for (const point of POINTS) {
   });
 }
 
+for (const point of POINTS) {
+  test(`${point}: the three judge alike where devices are dialled from the gateway's address`, {
+    skip: SKIP,
+  }, async () => {
+    const legs = dialledLegs();
+    const situation: Situation = { legs, point, circumstances: {} };
+    const frames = [...classFrames(legs, point, 4), ...randomFrames(legs, point, 5, 5000)];
+    await withWorlds(situation, async (worlds) => {
+      assert.deepEqual(await disagreements(worlds, situation, frames), { count: 0, shown: [] });
+    });
+  });
+}
+
+test("conversations with devices that are dialled from the gateway's address come to the same end", {
+  skip: SKIP,
+}, async (t) => {
+  for (const sequence of dialledSequences(groundOf(dialledLegs()))) {
+    await t.test(sequence.name, async () => {
+      await playSequence(sequence);
+    });
+  }
+  const same = sameKeySequence(groundOf(dialledLegs()));
+  await t.test(same.name, async () => {
+    await playSequence(same, ["model", "eBPF"]);
+  });
+});
+
 test(`the three agree on ${GENERATED_POLICIES} generated policies`, { skip: SKIP }, async () => {
   for (let seed = 1; seed <= GENERATED_POLICIES; seed++) {
     const files = generatePolicy(seed, { conduits: 5 + seed * 2, zones: 3 + (seed % 5) });
@@ -91,10 +129,15 @@ test("conversations over time come to the same end in all three, and to the righ
   }
 });
 
-async function playSequence(sequence: Sequence): Promise<void> {
+async function playSequence(
+  sequence: Sequence,
+  names: readonly string[] = ["model", "eBPF", "nftables"],
+): Promise<void> {
   const first = sequence.steps.find((step) => "load" in step);
   assert.ok(first !== undefined && "load" in first);
-  await withWorlds(first.load(Date.now()), async (worlds) => {
+  await withWorlds(first.load(Date.now()), async (all) => {
+    const worlds = all.filter(({ name }) => names.includes(name));
+    assert.equal(worlds.length, names.length);
     for (const step of sequence.steps) {
       if ("waitMs" in step) await sleep(step.waitMs);
       else if ("load" in step) {

@@ -32,7 +32,7 @@ const AFTER_UDP_MS = 1.8 * SECOND;
 const LIMIT = 3;
 
 /** One conversation's ends, at an inner engine. */
-interface Talk {
+export interface Talk {
   readonly client: { readonly address: number; readonly interface: string };
   readonly server: { readonly address: number; readonly interface: string };
   readonly port: number;
@@ -42,7 +42,7 @@ interface Talk {
 let sourcePort = 20_000;
 let identification = 0;
 
-function frame(name: string, spec: FrameSpec, expect: string): Sent {
+export function frame(name: string, spec: FrameSpec, expect: string): Sent {
   identification = (identification + 1) % 65_535;
   const bytes = writeFrame({ ...spec, identification });
   const { protocol, flags, icmp } = spec;
@@ -54,7 +54,7 @@ function frame(name: string, spec: FrameSpec, expect: string): Sent {
   };
 }
 
-function toServer(talk: Talk, flags: number, expect: string): Sent {
+export function toServer(talk: Talk, flags: number, expect: string): Sent {
   const { client, server, port: destinationPort } = talk;
   const ends = { source: client.address, destination: server.address };
   return frame(
@@ -64,7 +64,7 @@ function toServer(talk: Talk, flags: number, expect: string): Sent {
   );
 }
 
-function toClient(talk: Talk, flags: number, expect: string): Sent {
+export function toClient(talk: Talk, flags: number, expect: string): Sent {
   const { client, server } = talk;
   const ends = { source: server.address, destination: client.address };
   const ports = { sourcePort: talk.port, destinationPort: talk.sourcePort };
@@ -84,7 +84,7 @@ function udp(talk: Talk, way: "to server" | "to client", expect: string): Sent {
   );
 }
 
-function handshake(talk: Talk): Sent[] {
+export function handshake(talk: Talk): Sent[] {
   return [
     toServer(talk, syn, "allow"),
     toClient(talk, syn | ack, "allow"),
@@ -130,7 +130,7 @@ function interfaceOf(legs: Legs, address: number): string {
   return zone.interface;
 }
 
-function talkOf(legs: Legs, conduit: Conduit, legIndex = 0): Talk {
+export function talkOf(legs: Legs, conduit: Conduit, legIndex = 0): Talk {
   const leg = conduit.legs.filter(({ point }) => point === "inner")[legIndex];
   const [client, server] = [leg?.from[0]?.first ?? 0, leg?.to[0]?.first ?? 0];
   return {

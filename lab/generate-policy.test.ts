@@ -26,6 +26,8 @@ test("20 generated plants compile, each to as many conduits as were asked for", 
       new Set(legs.conduits.map(({ via }) => via)),
       new Set(["proxy", "inspect", "session", "diode", "direct"]),
     );
+    const dialled = legs.zones.filter(({ dialledFrom }) => dialledFrom !== undefined);
+    assert.ok(dialled.length >= 2 && dialled.length < legs.zones.length);
     const endpoints = legs.conduits.flatMap(({ listeners }) =>
       listeners.map(({ listenAddress, listenPort }) => `${listenAddress}:${listenPort}`),
     );

@@ -270,7 +270,9 @@ class Generator {
     if (zone >= 2) kind = zone === this.#zoneCount - 1 ? "safety" : "control";
     const level = zone < 2 ? 4 : 1;
     const attach = `attach: { nic: n${zone}, address: 10.${zone}.0.1/22 }`;
-    return `  z${zone}: { kind: ${kind}, level: ${level}, networks: [10.${zone}.0.0/22], ${attach}, owner: team-${zone} }`;
+    // Two of three: the devices there know no way back.
+    const source = zone % 3 === 1 ? "" : ", source: gateway";
+    return `  z${zone}: { kind: ${kind}, level: ${level}, networks: [10.${zone}.0.0/22], ${attach}, owner: team-${zone}${source} }`;
   }
 }
 

@@ -13,7 +13,8 @@ import { denials, Hold, inRoom } from "./hands/rooms.ts";
 
 const why = process.getuid?.() === 0 ? await whyNoNamespaces() : "needs root: rooms, eBPF and uids";
 const GATEWAY = "10.41.0.1";
-const HOLDING = { area: "holding", address: 0, count: 2 } as const;
+/** All three may read this. */
+const HOLDING = { area: "holding", address: 20, count: 2 } as const;
 const IPV4 = 0x0800;
 
 test("a PLC without a route answers the ERP and the HMI, and sees the gateway's address alone", {

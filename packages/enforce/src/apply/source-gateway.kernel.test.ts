@@ -56,11 +56,14 @@ interface Stand extends AsyncDisposable {
 }
 
 function legsOf(): Legs {
+  const fromB = { fromZones: ["cell-b"], toZones: ["cell-a"] };
+  const b = "10.42.0.10";
+  const gateLeg = leg("inner", EGRESS, DEVICE, "tcp", TCP);
   const legs = smallPlant([
-    conduit("b-talks-to-a", [leg("inner", "10.42.0.10", DEVICE, "tcp", TCP)]),
-    conduit("b-reports-to-a", [leg("inner", "10.42.0.10", DEVICE, "udp", UDP)]),
-    conduit("b-pings-a", [leg("inner", "10.42.0.10", DEVICE, "icmp")]),
-    conduit("gate-talks-to-a", [leg("inner", EGRESS, DEVICE, "tcp", TCP)]),
+    conduit("b-talks-to-a", [leg("inner", b, DEVICE, "tcp", TCP)], fromB),
+    conduit("b-reports-to-a", [leg("inner", b, DEVICE, "udp", UDP)], fromB),
+    conduit("b-pings-a", [leg("inner", b, DEVICE, "icmp")], fromB),
+    conduit("gate-talks-to-a", [gateLeg], { fromZones: ["dmz"], toZones: ["cell-a"] }),
   ]);
   const address = ip(GATEWAY);
   const zones = legs.zones.map((zone) =>

@@ -25,8 +25,8 @@ export interface Sequence {
 const { syn, ack, fin, rst, psh } = TCP_FLAG;
 const SECOND = 1000;
 /** Kernel ends are whole seconds, rounded down: well before and well after are the same for all. */
-const END_MS = 3 * SECOND;
-const AFTER_END_MS = 3.6 * SECOND;
+const END_MS = 8 * SECOND;
+const AFTER_END_MS = 8.6 * SECOND;
 const UDP_SECONDS = 1;
 const AFTER_UDP_MS = 1.8 * SECOND;
 const LIMIT = 3;

@@ -1,5 +1,5 @@
 /** What is asked of the flow tables: the same text for the store, for a reader, and on another SQL database. */
-import { type CompiledQuery, type Kysely, type RawBuilder, sql } from "kysely";
+import { type CompiledQuery, type Expression, type Kysely, type RawBuilder, sql } from "kysely";
 import {
   FLOW_LIMITS,
   type FlowQuestion,
@@ -52,7 +52,7 @@ export function peersQuery(db: Kysely<Tables>, { sinceMs, everyMs }: PeersQuesti
     throw new RangeError(`${everyMs} ms is no multiple of a minute`);
   }
   const total = (column: "accepted" | "refused" | "sampled"): RawBuilder<number> =>
-    sql<number>`min(sum(${sql.ref(`counts.${column}`)}), ${Number.MAX_SAFE_INTEGER})`;
+    atMost(sql`sum(${sql.ref(`counts.${column}`)})`, Number.MAX_SAFE_INTEGER);
   const query = db
     .selectFrom("flow_minute as counts")
     .innerJoin("flow", "flow.id", "counts.flow")
@@ -64,11 +64,18 @@ export function peersQuery(db: Kysely<Tables>, { sinceMs, everyMs }: PeersQuesti
       sql<number>`max(counts.start_ms)`.as("lastMs"),
     ])
     .where("counts.start_ms", ">=", Math.floor(sinceMs))
-    .groupBy(["counts.flow", sql`counts.start_ms / ${everyMs}`])
+    .groupBy(["flow.id", sql`counts.start_ms / ${everyMs}`])
     .orderBy("lastMs", "desc")
-    .orderBy("counts.flow")
+    .orderBy("flow.id")
     .limit(FLOW_LIMITS.answerRows);
   return query;
+}
+
+/** The same on both databases: one calls the smaller of two `min`, the other `least`. */
+export function atMost(value: Expression<unknown>, bound: number): RawBuilder<number> {
+  // The bound is ours, a whole number; as text the database needs not guess its type.
+  const most = sql.raw(String(bound));
+  return sql<number>`cast(case when ${value} < ${most} then ${value} else ${most} end as bigint)`;
 }
 
 function bounded(limit: number): number {

@@ -11,7 +11,8 @@ import {
 } from "kysely";
 import { type Asks, flowsQuery, peersQuery } from "./flow-queries.ts";
 import type { FlowAnswers } from "./flow-store.ts";
-import { MIGRATION_TABLE, refuseNewer, type Tables } from "./schema.ts";
+import { refuseNewer } from "./migrations.ts";
+import { flowSchema, type Tables } from "./schema.ts";
 import { bound, openForReading, SQLITE, sqliteCode } from "./sqlite.ts";
 
 /** Builds text and parameters only; there is nothing that it could run a query on. */
@@ -47,17 +48,19 @@ export function readFlowStore<Answer>(
   }
 }
 
+const SCHEMA = flowSchema("sqlite");
+
 /** The writer makes the tables with its first transaction; before that there is nothing to ask. */
 function isReady(database: DatabaseSync): boolean {
   const made = database
     .prepare("select name from sqlite_master where type = 'table' and name = ?")
-    .all(MIGRATION_TABLE);
+    .all(SCHEMA.table);
   if (made.length === 0) return false;
   const names = database
-    .prepare(`select name from ${MIGRATION_TABLE}`)
+    .prepare(`select name from ${SCHEMA.table}`)
     .all()
     .map((row) => String(row["name"]));
-  refuseNewer(names);
+  refuseNewer(names, SCHEMA);
   return names.length > 0;
 }
 

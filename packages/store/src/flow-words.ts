@@ -4,9 +4,13 @@ import type { Tables } from "./schema.ts";
 
 const OTHER = "other";
 
-/** Each text at most so long. Also drops whatever is no part of a flow. */
+/**
+ * Each text at most so long, and of whole characters without NUL, which PostgreSQL does not take. Also drops
+ * whatever is no part of a flow.
+ */
 export function bounded(flow: Flow, textChars: number): Flow {
-  const cut = (text: string): string => text.slice(0, textChars);
+  const cut = (text: string): string =>
+    text.slice(0, textChars).replaceAll("\0", "\ufffd").toWellFormed();
   return {
     point: cut(flow.point),
     conduit: cut(flow.conduit),

@@ -1,7 +1,12 @@
 /**
- * The other packages' store interfaces on SQLite. Touches files: one database and what SQLite keeps beside it.
+ * The other packages' store interfaces on SQLite and on PostgreSQL; backups. Touches files: databases and what
+ * SQLite keeps beside them, backups; and the network when PostgreSQL is asked for.
  * @module
  */
+export { type BackupSource, createBackup } from "./backup/create-backup.ts";
+export type { BackupEntry, Manifest } from "./backup/manifest.ts";
+export { type Restored, type RestoreOptions, restoreBackup } from "./backup/restore-backup.ts";
+export { verifyBackup } from "./backup/verify-backup.ts";
 export { readFlowStore } from "./flow-reader.ts";
 export {
   FLOW_LIMITS,
@@ -18,4 +23,8 @@ export {
   type PeersQuestion,
   type Place,
 } from "./flow-store.ts";
+export { openFlowStoreOn } from "./postgres-flow-store.ts";
+export type { PostgresConnection } from "./postgres.ts";
 export { type OpenedFlowStore, openFlowStore } from "./sqlite-flow-store.ts";
+export { openStateStore } from "./state/open-state-store.ts";
+export { identityStore, type StatePlace, type StateStore } from "./state/state-store.ts";

@@ -1,7 +1,6 @@
-/** Tables, and how a database of any earlier release becomes one of this. Forward only. */
-import { SallyportError } from "@sallyport/core";
+/** The flow store's tables, and how a database of any earlier release becomes one of this. Forward only. */
 import { type CreateTableBuilder, type Generated, type Kysely, sql } from "kysely";
-import { type Migration, Migrator } from "kysely/migration";
+import type { Engine, Schema } from "./migrations.ts";
 
 export interface Tables {
   flow: FlowTable;
@@ -40,12 +39,16 @@ interface PlaceTable {
   tail: string;
 }
 
-export const MIGRATION_TABLE = "kysely_migration";
+const MIGRATION_TABLE = "kysely_migration";
 
-/** By name, in order. An entry that was released is never changed: databases in the field went through it. */
-export const MIGRATIONS: Readonly<Record<string, Migration>> = {
-  "0001-flows": { up: createFlows },
-};
+export function flowSchema(engine: Engine): Schema {
+  return {
+    store: "flow store",
+    table: MIGRATION_TABLE,
+    migrations: { "0001-flows": { up: (db) => createFlows(db, engine) } },
+    whenNewer: "run that release, or move flows.sqlite away to start a new one",
+  };
+}
 
 /** What identifies a flow. The index makes each one a single row. */
 const FLOW_TEXTS = [
@@ -60,27 +63,29 @@ const FLOW_TEXTS = [
   "reason",
 ] as const;
 
-async function createFlows(db: Kysely<unknown>): Promise<void> {
-  const texts = db.schema.createTable("flow").addColumn("id", "integer", (id) => id.primaryKey());
+async function createFlows(db: Kysely<unknown>, engine: Engine): Promise<void> {
+  const whole = engine === "sqlite" ? sql`integer` : sql`bigint`;
+  // In SQLite such a column numbers itself; PostgreSQL has to be told.
+  const id = engine === "sqlite" ? whole : sql`bigint generated always as identity`;
+  const texts = db.schema.createTable("flow").addColumn("id", id, (column) => column.primaryKey());
   const flow = FLOW_TEXTS.reduce(
     (table, name) => table.addColumn(name, "text", (column) => column.notNull()),
-    texts.addColumn("port", "integer", (column) => column.notNull()) as CreateTableBuilder<
+    texts.addColumn("port", whole, (column) => column.notNull()) as CreateTableBuilder<
       string,
       string
     >,
   );
   await flow.addUniqueConstraint("flow_once", [...FLOW_TEXTS, "port"]).execute();
   for (const table of ["flow_minute", "flow_hour"]) {
-    await db.schema
+    const counts = db.schema
       .createTable(table)
-      .addColumn("start_ms", "integer", (column) => column.notNull())
-      .addColumn("flow", "integer", (column) => column.notNull().references("flow.id"))
-      .addColumn("accepted", "integer", (column) => column.notNull())
-      .addColumn("refused", "integer", (column) => column.notNull())
-      .addColumn("sampled", "integer", (column) => column.notNull())
-      .addPrimaryKeyConstraint(`${table}_key`, ["start_ms", "flow"])
-      .modifyEnd(sql`without rowid`)
-      .execute();
+      .addColumn("start_ms", whole, (column) => column.notNull())
+      .addColumn("flow", whole, (column) => column.notNull().references("flow.id"))
+      .addColumn("accepted", whole, (column) => column.notNull())
+      .addColumn("refused", whole, (column) => column.notNull())
+      .addColumn("sampled", whole, (column) => column.notNull())
+      .addPrimaryKeyConstraint(`${table}_key`, ["start_ms", "flow"]);
+    await (engine === "sqlite" ? counts.modifyEnd(sql`without rowid`) : counts).execute();
     // Asked when a flow is forgotten: does anything still count it?
     await db.schema.createIndex(`${table}_flow`).on(table).column("flow").execute();
   }
@@ -88,34 +93,7 @@ async function createFlows(db: Kysely<unknown>): Promise<void> {
     .createTable("place")
     .addColumn("file", "text", (column) => column.primaryKey().notNull())
     .addColumn("inode", "text", (column) => column.notNull())
-    .addColumn("offset_bytes", "integer", (column) => column.notNull())
+    .addColumn("offset_bytes", whole, (column) => column.notNull())
     .addColumn("tail", "text", (column) => column.notNull())
     .execute();
-}
-
-/** Each migration and its note in `kysely_migration` are one transaction. */
-export async function migrate(
-  db: Kysely<Tables>,
-  migrations: Readonly<Record<string, Migration>> = MIGRATIONS,
-): Promise<void> {
-  const migrator = new Migrator({
-    db,
-    provider: { getMigrations: async () => ({ ...migrations }) },
-    migrationTableName: MIGRATION_TABLE,
-  });
-  const { error } = await migrator.migrateToLatest();
-  if (error instanceof Error) throw error;
-  if (error !== undefined)
-    throw new Error("the flow store's tables could not be made", { cause: error });
-}
-
-/** A database of a later release is left alone: guessing at its tables could spoil it. */
-export function refuseNewer(names: readonly string[]): void {
-  const unknown = names.find((name) => !Object.hasOwn(MIGRATIONS, name));
-  if (unknown === undefined) return;
-  throw new SallyportError(
-    "store-too-new",
-    `the flow store was written by a later release of Sallyport (it has ${unknown})`,
-    { hint: "run that release, or move flows.sqlite away to start a new one" },
-  );
 }

@@ -1,6 +1,6 @@
 /** SQLite files by `node:sqlite`, in the form that Kysely's own SQLite dialect asks for. */
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
-import type { SqliteDatabase } from "kysely";
+import { SqliteAdapter, type SqliteDatabase, SqliteDialect } from "kysely";
 
 /** A reader may hold the file for a moment; a writer that waits longer says so instead. */
 const BUSY_MS = 5000;
@@ -32,8 +32,25 @@ export function openForReading(file: string): DatabaseSync {
   return database;
 }
 
+/** Kysely would run migrations on SQLite outside of a transaction, though SQLite can undo changes to tables. */
+class TransactionalAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
+}
+
+class TransactionalDialect extends SqliteDialect {
+  override createAdapter(): SqliteAdapter {
+    return new TransactionalAdapter();
+  }
+}
+
+export function sqliteDialect(database: DatabaseSync): SqliteDialect {
+  return new TransactionalDialect({ database: asKyselyDatabase(database) });
+}
+
 /** `node:sqlite` as Kysely's `SqliteDialect` expects a driver: a statement tells whether it has rows. */
-export function asKyselyDatabase(database: DatabaseSync): SqliteDatabase {
+function asKyselyDatabase(database: DatabaseSync): SqliteDatabase {
   return {
     close: () => database.close(),
     prepare: (text) => {
@@ -64,4 +81,4 @@ export function sqliteCode(error: unknown): number | undefined {
   return typeof error.errcode === "number" ? error.errcode & 0xff : undefined;
 }
 
-export const SQLITE = { corrupt: 11, notADatabase: 26 } as const;
+export const SQLITE = { busy: 5, locked: 6, corrupt: 11, notADatabase: 26 } as const;

@@ -27,4 +27,6 @@ export { openFlowStoreOn } from "./postgres-flow-store.ts";
 export type { PostgresConnection } from "./postgres.ts";
 export { type OpenedFlowStore, openFlowStore } from "./sqlite-flow-store.ts";
 export { openStateStore } from "./state/open-state-store.ts";
+export { type SupportBundle, supportBundle, type SupportText } from "./support/support-bundle.ts";
+export type { RedactOptions } from "./support/redact.ts";
 export { identityStore, type StatePlace, type StateStore } from "./state/state-store.ts";

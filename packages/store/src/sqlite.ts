@@ -2,6 +2,9 @@
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { SqliteAdapter, type SqliteDatabase, SqliteDialect } from "kysely";
 
+/** What a commit waits for. The product has `full`; a test has `normal` to show that nothing less will do. */
+export type Synchronous = "full" | "normal";
+
 /** A reader may hold the file for a moment; a writer that waits longer says so instead. */
 const BUSY_MS = 5000;
 /** What a write-ahead log keeps on disk once it was carried over. */
@@ -11,11 +14,11 @@ const JOURNAL_MAX_BYTES = 16 * 1024 * 1024;
  * WAL: readers do not stop the writer. FULL: what was committed is on disk after a power loss (research: WAL
  * with NORMAL lost all of it).
  */
-export function openForWriting(file: string): DatabaseSync {
+export function openForWriting(file: string, synchronous: Synchronous = "full"): DatabaseSync {
   const database = new DatabaseSync(file, { timeout: BUSY_MS, enableForeignKeyConstraints: true });
   try {
     database.exec("pragma journal_mode = wal");
-    database.exec("pragma synchronous = full");
+    database.exec(`pragma synchronous = ${synchronous}`);
     database.exec(`pragma journal_size_limit = ${JOURNAL_MAX_BYTES}`);
     // A file's schema may name functions; one that somebody tampered with gets none with side effects.
     database.exec("pragma trusted_schema = off");

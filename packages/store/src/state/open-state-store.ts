@@ -4,7 +4,7 @@ import type { Records, Stored } from "@sallyport/identity";
 import { Kysely } from "kysely";
 import { type Engine, migrate, type Schema } from "../migrations.ts";
 import { connectPostgres, type PostgresConnection, requireFitServer } from "../postgres.ts";
-import { openForWriting, sqliteDialect } from "../sqlite.ts";
+import { openForWriting, sqliteDialect, type Synchronous } from "../sqlite.ts";
 import { replaceCopy } from "../sqlite-copy.ts";
 import { SqlRecords } from "./sql-records.ts";
 import { damagedState, type Translate, translateFor } from "./state-errors.ts";
@@ -24,23 +24,28 @@ export async function openStateStore(place: StatePlace): Promise<StateStore> {
   return await openStateStoreWith(place, stateSchema);
 }
 
-/** A test hands in the schema of a later release. */
+/** A test hands in the schema of a later release, or less care than the product takes. */
 export async function openStateStoreWith(
   place: StatePlace,
   schemaFor: (engine: Engine) => Schema,
+  synchronous: Synchronous = "full",
 ): Promise<StateStore> {
   const schema = schemaFor(place.kind);
   return place.kind === "sqlite"
-    ? await openFile(place.file, schema)
+    ? await openFile(place.file, schema, synchronous)
     : await openServer(place.connection, schema);
 }
 
-async function openFile(file: string, schema: Schema): Promise<StateStore> {
+async function openFile(
+  file: string,
+  schema: Schema,
+  synchronous: Synchronous,
+): Promise<StateStore> {
   const translate = translateFor(file);
   let database: DatabaseSync | undefined;
   try {
     prepare(file);
-    database = openForWriting(file);
+    database = openForWriting(file, synchronous);
     const checked = database.prepare("pragma integrity_check(1)").get();
     if (checked?.["integrity_check"] !== "ok") throw damagedState(file);
     const opened = database;

@@ -55,7 +55,8 @@ export function connectPostgres<Tables>(
       },
     },
     ...(password === undefined ? {} : { password }),
-    ...(authority === undefined ? {} : { ssl: { ca: authority, rejectUnauthorized: true } }),
+    // Never undefined: the driver would look into the environment.
+    ssl: authority === undefined ? false : { ca: authority, rejectUnauthorized: true },
   });
   // A connection that waits in the pool may break when the server restarts; the next query takes a new one.
   pool.on("error", () => {});

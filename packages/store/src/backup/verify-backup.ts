@@ -5,7 +5,6 @@ import { digestOf } from "./files.ts";
 import {
   type BackupEntry,
   damaged,
-  ENTRIES_MAX,
   MANIFEST_MAX_BYTES,
   MANIFEST_NAME,
   type Manifest,
@@ -49,7 +48,7 @@ function readManifest(directory: string): Manifest {
 function namesIn(directory: string): readonly string[] {
   const names: string[] = [];
   const entries = fs.readdirSync(directory, { recursive: true, withFileTypes: true });
-  for (const entry of entries.slice(0, 2 * ENTRIES_MAX)) {
+  for (const entry of entries) {
     if (entry.isDirectory()) continue;
     names.push(path.relative(directory, path.join(entry.parentPath, entry.name)));
   }

@@ -3,8 +3,9 @@ import type { Records, Stored } from "@sallyport/identity";
 import type { Kysely } from "kysely";
 import { damagedRecord, type Translate } from "./state-errors.ts";
 import type { StateTables } from "./state-schema.ts";
-import { checkText, recordOf, rowOf } from "./stored-form.ts";
+import { isStorable, recordOf, rowOf } from "./stored-form.ts";
 
+/** A text that cannot be an id is asked for by somebody who guesses: nothing is there, as under any other wrong id. */
 export class SqlRecords<T extends Stored> implements Records<T> {
   readonly #db: Kysely<StateTables>;
   readonly #kind: string;
@@ -17,7 +18,7 @@ export class SqlRecords<T extends Stored> implements Records<T> {
   }
 
   async get(id: string): Promise<T | undefined> {
-    checkText("id", id);
+    if (!isStorable(id)) return undefined;
     return await this.#ask(async () => {
       const row = await this.#db
         .selectFrom("record")
@@ -57,7 +58,7 @@ export class SqlRecords<T extends Stored> implements Records<T> {
   }
 
   async take(id: string): Promise<T | undefined> {
-    checkText("id", id);
+    if (!isStorable(id)) return undefined;
     return await this.#ask(async () => {
       const row = await this.#db
         .deleteFrom("record")
@@ -70,7 +71,7 @@ export class SqlRecords<T extends Stored> implements Records<T> {
   }
 
   async ofPerson(person: string): Promise<readonly T[]> {
-    checkText("person", person);
+    if (!isStorable(person)) return [];
     return await this.#ask(async () => {
       const rows = await this.#db
         .selectFrom("record")

@@ -339,9 +339,9 @@ function takeHostileInput(withDrafts: WithDrafts): void {
       const refused = { code: "record-not-storable" };
       for (const id of ["a\0b", "\ud800", "x".repeat(ID_MAX_BYTES + 1), "é".repeat(ID_MAX_BYTES)]) {
         await assert.rejects(drafts.add(draft(id)), refused);
-        await assert.rejects(drafts.get(id), refused);
-        await assert.rejects(drafts.take(id), refused);
-        await assert.rejects(drafts.ofPerson(id), refused);
+        assert.equal(await drafts.get(id), undefined);
+        assert.equal(await drafts.take(id), undefined);
+        assert.deepEqual(await drafts.ofPerson(id), []);
         await assert.rejects(drafts.add({ ...draft("a"), person: id }), refused);
         await assert.rejects(drafts.replace(draft(id), draft(id, "", 2)), refused);
       }

@@ -55,7 +55,7 @@ export function isStorable(text: string): boolean {
   );
 }
 
-export function checkText(name: string, text: string): void {
+function checkText(name: string, text: string): void {
   if (isStorable(text)) return;
   throw refused(`the ${name} has a NUL, half a character, or more than ${ID_MAX_BYTES} bytes`);
 }

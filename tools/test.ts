@@ -15,14 +15,14 @@ import type { TestLine } from "./test-reporter.ts";
 
 const HELP = `usage: npm test -- [--root DIR] [--limit-s N] [--jobs N] [path…]
   path       run only files whose path, from the repository's root, begins so
-  --limit-s  seconds a file may take (default 120; 300 for e2e and kernel tests)
+  --limit-s  seconds a file may take (default 120; 600 for e2e and kernel tests)
   --jobs     files at once (default 2); e2e and kernel tests always run alone
 `;
 const PLACES = ["packages", "lab", "e2e", "bench", "tools"];
 const JOBS_DEFAULT = 2;
 const LIMIT_S = 120;
 /** Rooms, kernel rules and a plant are made and removed in these. */
-const LIMIT_KERNEL_S = 300;
+const LIMIT_KERNEL_S = 600;
 /** A file that is told to end gets this long to remove what it made in the kernel. */
 const GRACE_MS = 5_000;
 /** Of a failed file's own output the end is shown, where the reason usually stands. */

@@ -22,6 +22,8 @@ import { bootMs } from "./guard.ts";
 import { run } from "./run.ts";
 import { mustBeWritten } from "./written.ts";
 
+/** What the boot clock is rounded to; an end may come so much early, never late. */
+const BOOT_CLOCK_STEP_MS = 10;
 const TABLE = "ip sallyport_gates";
 const KEY = "ipv4_addr . ipv4_addr . inet_service : ipv4_addr . inet_service";
 const DIALLED = "ip saddr . ip daddr . tcp dport";
@@ -137,8 +139,11 @@ export class TranslatedEngine implements Engine {
   }
 
   async addGrant(lowering: Lowering, row: GrantRow): Promise<Entries> {
+    const from = bootMs();
     const ours = await this.fillGrants(lowering);
-    return new Map([...ours, ...(await this.engine.addGrant(lowering, row))]);
+    // The engine takes the lowering's moment for its own: an end told later would come later.
+    const now = lowering.now + Math.ceil(bootMs() - from) + BOOT_CLOCK_STEP_MS;
+    return new Map([...ours, ...(await this.engine.addGrant({ ...lowering, now }, row))]);
   }
 
   async removeGrant(lowering: Lowering, row: GrantRow): Promise<Entries> {

@@ -13,7 +13,7 @@ import { legsOf } from "./hands/rooms.ts";
 const why = process.getuid?.() === 0 ? await whyNoNamespaces() : "needs root: rooms, eBPF and uids";
 const skip = why ?? false;
 /** Longer than a busy machine needs to start confirming. */
-const CONFIRM_SECONDS = 12;
+const CONFIRM_SECONDS = 30;
 
 let built: CrashStage | undefined;
 

@@ -56,6 +56,8 @@ export type Factor =
   | "recovery-code"
   | "oidc"
   | "link"
+  /** An account of the box, shown by a file that only it can make. */
+  | "uid"
   | "break-glass";
 
 export interface SignIn extends Stored {

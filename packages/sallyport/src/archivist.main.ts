@@ -28,7 +28,7 @@ const POLL_MS = 500;
 const SEED_BYTES = 32;
 const CALLERS: readonly ArchivistCaller[] = ["root", "control", "keyholder"];
 
-const [name = "main", eventsDirectory = "", directory = "", exportsDirectory = ""] =
+const [name = "main", eventsDirectory = "", exportsDirectory = "", directory = ""] =
   process.argv.slice(2);
 const instance = instanceNamed(name);
 const seedFile = path.join(directory, "signing.seed");

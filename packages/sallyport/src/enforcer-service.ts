@@ -343,6 +343,7 @@ export class EnforcerService {
       return;
     }
     const netns = (room: string): string => `/run/netns/${instance.netnsPrefix}-${room}`;
+    const control = newest.rooms.find(({ kind }) => kind === "control");
     const message: RoomsStand = {
       type: "rooms",
       generation: enforcement.status().confirmed?.number ?? 0,
@@ -352,6 +353,7 @@ export class EnforcerService {
           ? { netns: netns("inner"), device: NFLOG }
           : { netns: netns("tap"), device: SAMPLES },
       gates: gatesOf(legs, netns),
+      ...(control === undefined ? {} : { control: netns(control.name) }),
       names: {
         generation: enforcement.status().confirmed?.number ?? 0,
         conduits: this.#namesSoFar(),

@@ -15,6 +15,8 @@ export interface RoomsStand {
     readonly netns: string;
     readonly listeners: readonly GateListener[];
   }[];
+  /** The room of the component of kind control, where the policy has one. */
+  readonly control?: string;
   readonly names: Names;
 }
 

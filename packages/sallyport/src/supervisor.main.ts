@@ -45,6 +45,7 @@ const DOORS: readonly (readonly [server: string, caller: string])[] = [
   ["archivist", "root"],
   ["archivist", "control"],
   ["archivist", "keyholder"],
+  ["keyholder", "control"],
 ];
 for (const [server, caller] of DOORS) makeDoor(server, caller);
 
@@ -115,13 +116,17 @@ function uidOf(process: string): number | undefined {
 
 /** Owned by the server, which makes its socket there; the caller's group may pass through and see nothing. */
 function makeDoor(server: string, caller: string): void {
-  const directory = doorOf(instance, server, caller);
+  const [owner, group] = [server, caller].map((who) =>
+    ["enforcer", "root"].includes(who) && !rootless ? 0 : uidOf(who),
+  );
+  makePlace(doorOf(instance, server, caller), caller === "root" ? 0o700 : 0o710, owner, group);
+}
+
+/** A directory that is somebody's; nobody else's for a moment before. */
+function makePlace(directory: string, mode: number, owner?: number, group?: number): void {
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-  if (rootless) return;
-  fs.chmodSync(directory, 0o700);
-  const owner = server === "enforcer" ? 0 : (uidOf(server) ?? 0);
-  fs.chownSync(directory, owner, caller === "root" ? 0 : (uidOf(caller) ?? 0));
-  fs.chmodSync(directory, caller === "root" ? 0o700 : 0o710);
+  if (owner !== undefined) fs.chownSync(directory, owner, group ?? owner);
+  fs.chmodSync(directory, mode);
 }
 
 function onRooms(stand: RoomsStand): void {
@@ -129,7 +134,7 @@ function onRooms(stand: RoomsStand): void {
   for (const gate of stand.gates) {
     const message = { type: "listeners", listeners: gate.listeners };
     listeners.set(gate.room, message);
-    const running = whoIsIn(gate.room, gates.get(gate.room), gate.netns);
+    const running = whoIsIn(`gate ${gate.room}`, gates.get(gate.room), gate.netns);
     if (running !== undefined) running.send(message);
     else gates.set(gate.room, startGate(gate.room, gate.netns));
   }
@@ -138,6 +143,7 @@ function onRooms(stand: RoomsStand): void {
     worker.stop();
     gates.delete(room);
   }
+  control = whoIsIn("control", control, stand.control ?? "") ?? startControl(stand.control);
   names = { type: "names", ...stand.names };
   watch = whoIsIn("watch", watch, stand.outer, stand.inner.netns) ?? startWatch(stand);
   watch.send(names);
@@ -157,7 +163,8 @@ function whoIsIn(
 }
 
 function startGate(room: string, netns: string): Worker {
-  const uid = uidOf(room);
+  // Whatever a policy calls it, it is none of our own processes.
+  const uid = uidOf(`gate ${room}`);
   return new Worker(
     {
       name: room,
@@ -180,8 +187,7 @@ function startGate(room: string, netns: string): Worker {
 function startWatch(stand: RoomsStand): Worker {
   const directory = path.join(instance.stateDir, "packets");
   const uid = uidOf("watch");
-  fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
-  if (uid !== undefined) fs.chownSync(directory, uid, uid);
+  makePlace(directory, 0o755, uid);
   return new Worker(
     {
       name: "watch",
@@ -197,51 +203,52 @@ function startWatch(stand: RoomsStand): Worker {
   );
 }
 
-/** Reads all events, writes only its own directory, and has no network at all. */
-function startJournal(): Worker {
-  const directory = path.join(instance.stateDir, "flows");
-  const uid = uidOf("journal");
-  fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
-  if (uid !== undefined) fs.chownSync(directory, uid, uid);
-  const command = [node, ...flags, main("journal"), eventsDir(instance), directory];
+/** A process with a uid and a directory of its own, in a room or without any network. */
+function startAlone(
+  name: string,
+  at: string,
+  mode: number,
+  args: readonly string[],
+  netns?: string,
+): Worker {
+  const directory = path.join(instance.stateDir, at);
+  const uid = uidOf(name);
+  makePlace(directory, mode, uid);
+  const cage = { ...(netns === undefined ? {} : { netns }), ...(uid === undefined ? {} : { uid }) };
+  const command = caged(cage, [node, ...flags, main(name), ...args, directory]);
   return new Worker(
     {
-      name: "journal",
-      command: ["unshare", "--net", "--", ...caged(uid === undefined ? {} : { uid }, command)],
-      outputFile: path.join(eventsDir(instance), "journal.ndjson"),
+      name,
+      command: netns === undefined ? ["unshare", "--net", "--", ...command] : command,
+      // Only the journal tells of itself; the others have the ledger.
+      ...(at === "flows" ? { outputFile: path.join(eventsDir(instance), `${name}.ndjson`) } : {}),
     },
     events,
     () => undefined,
   );
 }
 
-/** Keeps the ledger: reads all events, writes its own directory, has no network. */
-function startArchivist(): Worker {
-  const [directory, exports] = [path.join(instance.stateDir, "archivist"), exportsDir(instance)];
-  const uid = uidOf("archivist");
-  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-  fs.mkdirSync(exports, { recursive: true, mode: 0o750 });
-  if (uid !== undefined) {
-    fs.chownSync(directory, uid, uid);
-    fs.chownSync(exports, uid, uidOf("control") ?? uid);
-    // What is written here belongs to the group that may read it.
-    fs.chmodSync(exports, 0o2750);
-  }
-  const command = [
-    ...[node, ...flags, main("archivist"), instance.name, eventsDir(instance), directory, exports],
-  ];
-  return new Worker(
-    {
-      name: "archivist",
-      command: ["unshare", "--net", "--", ...caged(uid === undefined ? {} : { uid }, command)],
-    },
-    events,
-    () => undefined,
-  );
+// What is written to exports belongs to the group that may read it.
+makePlace(exportsDir(instance), 0o2750, uidOf("archivist"), uidOf("control"));
+makePlace(path.join(instance.runDir, "api"), 0o755, uidOf("control"));
+// Sticky: a file in it is of the uid that made it, whoever it is.
+makePlace(path.join(instance.runDir, "proof"), 0o1777);
+
+const own = [
+  startAlone("journal", "flows", 0o755, [eventsDir(instance)]),
+  startAlone("archivist", "archivist", 0o700, [
+    ...[instance.name, eventsDir(instance), exportsDir(instance)],
+  ]),
+  startAlone("keyholder", "keyholder", 0o700, [instance.name]),
+];
+
+/** In its room once there is one; without, it answers on the box only. */
+function startControl(netns?: string): Worker {
+  return startAlone("control", "control", 0o700, [instance.name, netns ?? ""], netns);
 }
 
-const journal = startJournal();
-const archivist = startArchivist();
+let control = startControl();
+rooms.set("control", "");
 
 setInterval(() => {
   for (const room of [...gates.keys(), "watch", "journal"]) {
@@ -255,10 +262,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.on(signal, () => {
     // The rooms and their rules stay: `sallyport down` is what removes them.
     for (const worker of [
-      ...gates.values(),
-      enforcer,
-      journal,
-      archivist,
+      ...[...gates.values(), enforcer, ...own, control],
       ...(watch === undefined ? [] : [watch]),
     ]) {
       worker.stop();

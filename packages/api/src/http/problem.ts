@@ -115,6 +115,7 @@ export const STATUSES: ReadonlyMap<string, number> = new Map([
   ["too-many-streams", 429],
   ["headers-too-large", 431],
   ["internal-error", 500],
+  ["not-built-yet", 501],
   ["too-busy", 503],
   ["hash-queue-full", 503],
   ["not-ready", 503],

@@ -318,6 +318,10 @@ export class MemoryPolicy {
           name: id,
           enrolledAt: this.#clock.iso(),
         })),
+      enrolFirst: async (_caller, { person }, proof) => {
+        if (proof !== "AA") throw new SallyportError("approval-refused", "not proved");
+        return `first-${person}`;
+      },
       enrol: async (_caller, { person, name }) => {
         const id = this.#id("enrolment");
         const made: z.infer<typeof shapes.enrolment> = {

@@ -111,6 +111,17 @@ export const approverRoutes = [
     answer: z.object({ items: z.array(shapes.approver) }),
     run: async ({ approvers }, caller) => ({ items: await approvers.list(caller) }),
   }),
+  post("/v1/approvers/first", {
+    summary:
+      "Hand the first approver's key to the enforcer, proved by the secret of the first link",
+    access: "own.factors",
+    body: shapes.firstApprover,
+    answer: shapes.enrolled,
+    status: 201,
+    run: async ({ approvers }, caller, { body }) => ({
+      id: await approvers.enrolFirst(caller, body.key, body.proof),
+    }),
+  }),
   post("/v1/approver-enrolments", {
     summary: "Ask that a key's approvals count; answers what must be signed",
     access: "person.manage",

@@ -53,7 +53,7 @@ export const signInRoutes = [
     body: shapes.linkSignIn,
     answer,
     run: async ({ signIns }, caller, { body, session }) =>
-      keep(session, await signIns.link(caller, body.secret)),
+      keep(session, await signIns.link(caller, body.secret, body.first)),
   }),
   post("/v1/sign-in/oidc/start", {
     summary: "Begin to sign in at the identity provider",

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { Approval, Page, PageRequest } from "../shapes/common.ts";
 import type * as shapes from "../shapes/policy.ts";
-import type { approver } from "../shapes/people.ts";
+import type { approver, firstApprover } from "../shapes/people.ts";
 import type { Caller } from "./caller.ts";
 
 type GrantRequest = shapes.GrantRequest;
@@ -49,6 +49,12 @@ type Enrolment = z.infer<typeof shapes.enrolment>;
 
 export interface Approvers {
   list(caller: Caller): Promise<readonly z.infer<typeof approver>[]>;
+  /** Once, for the first of them; the enforcer checks the proof. Answers the key's id. */
+  enrolFirst(
+    caller: Caller,
+    key: z.infer<typeof firstApprover>["key"],
+    proof: string,
+  ): Promise<string>;
   enrol(caller: Caller, enrolment: z.infer<typeof shapes.enrolmentQuestion>): Promise<Enrolment>;
   enrolment(caller: Caller, enrolment: string): Promise<Enrolment>;
   approveEnrolment(caller: Caller, enrolment: string, approval: Approval): Promise<Enrolment>;

@@ -25,7 +25,11 @@ export interface SignIns {
   password(caller: Caller, answer: z.infer<typeof shapes.passwordSignIn>): Promise<SignedIn>;
   recoveryCode(caller: Caller, answer: z.infer<typeof shapes.recoverySignIn>): Promise<SignedIn>;
   /** The first admin's one-time link, or an invitation: a session that can only add credentials. */
-  link(caller: Caller, secret: string): Promise<SignedIn>;
+  link(
+    caller: Caller,
+    secret: string,
+    first?: z.infer<typeof shapes.linkSignIn>["first"],
+  ): Promise<SignedIn>;
   oidcStart(caller: Caller): Promise<z.infer<typeof shapes.oidcStarted>>;
   oidcFinish(caller: Caller, answer: z.infer<typeof shapes.oidcFinish>): Promise<SignedIn>;
   localBegin(caller: Caller, uid: number): Promise<z.infer<typeof shapes.localChallenge>>;

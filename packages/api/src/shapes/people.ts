@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { id, line, secret, time } from "./common.ts";
+import { base64url, id, line, secret, time } from "./common.ts";
 
 export const person = z
   .object({
@@ -64,3 +64,22 @@ export const approver = z
     enrolledAt: time,
   })
   .meta({ id: "Approver" });
+
+/** `proof` is an HMAC under the secret of the first link, so that nothing in between can put another key in its place. */
+export const firstApprover = z
+  .strictObject({
+    key: z.strictObject({
+      kind: z.enum(["passkey", "ed25519"]),
+      person: id,
+      /** Base64 of the DER SubjectPublicKeyInfo. */
+      spki: z.string().min(1).max(1400),
+      /** These three are empty for an Ed25519 key. */
+      credentialId: z.string().max(1400),
+      rpId: z.string().max(253),
+      origin: z.string().max(300),
+    }),
+    proof: base64url.max(64),
+  })
+  .meta({ id: "FirstApprover" });
+
+export const enrolled = z.object({ id }).meta({ id: "EnrolledApprover" });

@@ -61,7 +61,13 @@ export const recoverySignIn = z
   .meta({ id: "RecoverySignIn" });
 
 /** A one-time link: the first admin's, or that of an invitation. */
-export const linkSignIn = z.strictObject({ secret }).meta({ id: "LinkSignIn" });
+export const linkSignIn = z
+  .strictObject({
+    secret,
+    /** Who the first administrator is; the other links know whose they are. */
+    first: z.strictObject({ id, name: line(128) }).exactOptional(),
+  })
+  .meta({ id: "LinkSignIn" });
 
 export const oidcStarted = z.object({ flow: secret, url: z.string() }).meta({ id: "OidcStarted" });
 

@@ -42,6 +42,8 @@ export interface ServerRequest {
   readonly key: { readonly request: string } | { readonly spki: string };
   /** Host names and IPv4 addresses; the first is the subject. */
   readonly names: readonly string[];
+  /** 90 days when absent, and at most. */
+  readonly lifeMs?: number;
 }
 
 export type CertificateRefusal =
@@ -80,7 +82,7 @@ export async function makeSiteCa(site: string, { nowMs, random }: Moment): Promi
 /** Whether the caller may have these names is for the caller's list, not for the request. */
 export async function issueServer(
   ca: SiteCa,
-  { key, names }: ServerRequest,
+  { key, names, lifeMs = SERVER_LIFE_MS }: ServerRequest,
   { nowMs, random }: Moment,
 ): Promise<Issued> {
   if (names.length === 0 || names.length > NAMES_MAX || !names.every(isServerName)) {
@@ -100,7 +102,7 @@ export async function issueServer(
     subject: [{ CN: [names[0] ?? ""] }],
     issuer: issuer.subjectName,
     notBefore: new Date(nowMs - BACKDATED_MS),
-    notAfter: new Date(Math.min(nowMs + SERVER_LIFE_MS, endMs)),
+    notAfter: new Date(Math.min(nowMs + Math.min(lifeMs, SERVER_LIFE_MS), endMs)),
     signingAlgorithm: ALGORITHM,
     publicKey,
     signingKey,

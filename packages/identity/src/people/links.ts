@@ -113,7 +113,9 @@ export class Links {
     if ((await store.people.get(name)) !== undefined) return refuse("person-exists");
     if ((await activeAdmins(this.#means)).length > 0) return refuse("admin-exists");
     if ((await store.links.take(id)) === undefined) return refuse("link-unknown");
-    const person = newPerson({ name, displayName, roles: ["admin"] }, "local", clock.nowMs());
+    // Their key is the first approver's, and without it nobody could approve the second one's.
+    const roles = ["admin", "approver"] as const;
+    const person = newPerson({ name, displayName, roles }, "local", clock.nowMs());
     await events.record("person-added", { person: name, roles: person.roles, by: "first-admin" });
     return (await store.people.add(person)) ? person : refuse("person-exists");
   }

@@ -184,7 +184,9 @@ function lifeMs(factors: readonly Factor[]): number {
   return factors.includes("break-glass") ? BREAK_GLASS_SIGN_IN_MS : SIGN_IN_ABSOLUTE_MS;
 }
 
-/** A recovery code gets somebody in; it does not serve for a dangerous act. Nor does a link. */
+/** What gets somebody in and does not serve for a dangerous act. */
+const SINGLE: readonly Factor[] = ["recovery-code", "link", "uid"];
+
 function provesSecond(factors: readonly Factor[]): boolean {
-  return !factors.includes("recovery-code") && !factors.includes("link");
+  return !factors.some((factor) => SINGLE.includes(factor));
 }

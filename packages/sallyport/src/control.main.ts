@@ -1,0 +1,110 @@
+/**
+ * `control`: people's sign-ins, drafts, and the API. It asks and shows; what opens is judged by the enforcer, from
+ * signatures that cannot be made here. In its DMZ room it also listens with TLS.
+ */
+import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createApi, serveLocal, serveTls } from "@sallyport/api";
+import { formatIpv4, SallyportError } from "@sallyport/core";
+import { relyingParty, removeEnded } from "@sallyport/identity";
+import { askSocket } from "./cli/enforcer-client.ts";
+import type { AskArchivist, AskEnforcer, AskKeyholder } from "./control/ask.ts";
+import { LocalProof } from "./control/local-proof.ts";
+import { runningOf } from "./control/running.ts";
+import { makeServices } from "./control/services.ts";
+import { readSettings } from "./control/settings.ts";
+import { keepRenewed, newCertificate } from "./control/tls.ts";
+import { archivistSocket, enforcerSocket, instanceNamed } from "./instance.ts";
+import { askFlows } from "./journal-place.ts";
+import { apiSocket, keyholderSocket, proofDir } from "./own-places.ts";
+import { identityRecords, RecordFile } from "./record-file.ts";
+import { ArchivistRecorder } from "./recorder.ts";
+
+const UPKEEP_EVERY_MS = 3600 * 1000;
+/** The others start beside this process; a door that nobody opened yet is tried again. */
+const RETRY_MS = 1000;
+const HTTPS = 443;
+
+const [name = "main", room = "", directory = ""] = process.argv.slice(2);
+const instance = instanceNamed(name);
+fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+const settings = readSettings(directory);
+
+const enforcer: AskEnforcer = (request) => askSocket(enforcerSocket(instance, "control"), request);
+const archivist: AskArchivist = (request) =>
+  askSocket(archivistSocket(instance, "control"), request);
+const keyholder: AskKeyholder = (request) => askSocket(keyholderSocket(instance), request);
+
+const clock = { nowMs: Date.now };
+const random = { bytes: (size: number): Uint8Array => randomBytes(size) };
+const file = new RecordFile(path.join(directory, "state.sqlite"));
+
+/** What a browser writes: no port when it is the usual one. */
+function authorityOf(host: string): string {
+  return settings.port === HTTPS ? host : `${host}:${settings.port}`;
+}
+
+/** The component's own addresses, from the policy that made the room. */
+async function ownAddresses(): Promise<readonly string[]> {
+  if (room === "") return [];
+  for (;;) {
+    try {
+      const { legs } = await runningOf(enforcer);
+      const own = legs?.rooms.find(({ kind }) => kind === "control");
+      return (own?.outer?.addresses ?? []).map(formatIpv4);
+    } catch (error) {
+      if (!(error instanceof SallyportError)) throw error;
+      await sleep(RETRY_MS);
+    }
+  }
+}
+
+const names = [...new Set([...settings.names, ...(await ownAddresses()), "localhost"])];
+const host = names.find((one) => !("kind" in relyingParty(`https://${one}`, name))) ?? "localhost";
+const rp = relyingParty(`https://${authorityOf(host)}`, `Sallyport ${name}`);
+const services = makeServices({
+  ...{ file, enforcer, archivist, keyholder, clock, random },
+  recorder: new ArchivistRecorder(archivistSocket(instance, "control"), Date.now),
+  proof: new LocalProof(proofDir(instance), clock, random),
+  rp: "kind" in rp ? undefined : rp,
+  readFlows: (use) => askFlows(instance, use),
+  accounts: () => fs.readFileSync("/etc/passwd", "utf8"),
+});
+let requests = 0;
+const start = randomBytes(4).toString("hex");
+const api = createApi(services, {
+  authorities: names.map(authorityOf),
+  now: Date.now,
+  newRequestId: () => `${start}-${++requests}`,
+  // Nothing of ours reads an access log yet; acts are in the ledger.
+  log: () => undefined,
+});
+
+const socketPath = apiSocket(instance);
+fs.rmSync(socketPath, { force: true });
+await serveLocal(api, { socketPath });
+// Everybody on the box may connect; who they are a sign-in shows.
+fs.chmodSync(socketPath, 0o666);
+
+if (room !== "") {
+  const renew = (): ReturnType<typeof newCertificate> => newCertificate(keyholder, names);
+  let certificate = await renew().catch(() => undefined);
+  while (certificate === undefined) {
+    await sleep(RETRY_MS);
+    certificate = await renew().catch(() => undefined);
+  }
+  // Its room has one link, to `outer`, whose engine lets through what the policy names.
+  const listening = await serveTls(api, { certificate, host: "0.0.0.0", port: settings.port });
+  keepRenewed(certificate, {
+    renew,
+    replace: (next) => listening.replaceCertificate(next),
+    nowMs: Date.now,
+    wait: (ms, then) => void setTimeout(then, ms),
+  });
+}
+
+const store = identityRecords(file);
+setInterval(() => void removeEnded(store, clock).catch(() => undefined), UPKEEP_EVERY_MS);

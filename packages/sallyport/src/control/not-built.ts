@@ -1,0 +1,14 @@
+import { SallyportError } from "@sallyport/core";
+
+/** What the API has an address for and this release cannot do: said so, never made up. */
+export function notBuiltYet(what: string, hint?: string): SallyportError {
+  const more = hint === undefined ? {} : { hint };
+  return new SallyportError("not-built-yet", `${what} is not built yet`, more);
+}
+
+/** A method that only says so. */
+export function later(what: string, hint?: string): () => Promise<never> {
+  return async () => {
+    throw notBuiltYet(what, hint);
+  };
+}

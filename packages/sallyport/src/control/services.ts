@@ -1,0 +1,77 @@
+/** All services of the API put together. */
+import { EventHub, type Services } from "@sallyport/api";
+import type { Clock, IdentityEvents, Randomness, RelyingParty } from "@sallyport/identity";
+import { identityRecords, type RecordFile } from "../record-file.ts";
+import type { Recorder } from "../recorder.ts";
+import { ActRequests } from "./act-requests.ts";
+import type { AskArchivist, AskEnforcer, AskKeyholder } from "./ask.ts";
+import { ChangeService } from "./change-service.ts";
+import { Desk } from "./desk.ts";
+import { GrantService } from "./grant-service.ts";
+import type { LocalProof } from "./local-proof.ts";
+import { KeysService, PeopleService } from "./people-service.ts";
+import { type AppliedText, PolicyService } from "./policy-service.ts";
+import { SignInService } from "./sign-in-service.ts";
+import { Signing } from "./signing.ts";
+import {
+  backups,
+  FlowService,
+  forwarding,
+  LedgerService,
+  StatusService,
+  type WatchMeans,
+} from "./watch-service.ts";
+import { ApproverService, ZoneService } from "./zone-service.ts";
+
+export interface ServiceMeans {
+  readonly file: RecordFile;
+  readonly recorder: Recorder;
+  readonly enforcer: AskEnforcer;
+  readonly archivist: AskArchivist;
+  readonly keyholder: AskKeyholder;
+  readonly proof: LocalProof;
+  readonly clock: Clock;
+  readonly random: Randomness;
+  readonly rp: RelyingParty | undefined;
+  readonly readFlows: WatchMeans["readFlows"];
+  accounts(): string;
+}
+
+export function makeServices(means: ServiceMeans): Services {
+  const { file, recorder, enforcer, archivist, keyholder, proof, clock, random, rp } = means;
+  const events: IdentityEvents = { record: (type, told) => recorder.record(type, told) };
+  const store = identityRecords(file);
+  const desk = new Desk({ store, clock, random, events, keyholder, rp });
+  const signing = new Signing(enforcer, clock);
+  const record: Recorder["record"] = (type, told) => recorder.record(type, told);
+  const requests = new ActRequests({
+    ...{ enforcer, signing, clock, record, requests: file.records("act-request") },
+  });
+  const grants = new GrantService(requests);
+  const texts = file.records<AppliedText>("policy-text");
+  const policy = new PolicyService({ enforcer, clock, texts, drafts: file.records("draft") });
+  const signIns = new SignInService({ desk, enforcer, proof, accounts: means.accounts });
+  const watch: WatchMeans = {
+    ...{ enforcer, archivist, keyholder, readFlows: means.readFlows },
+    nowMs: () => clock.nowMs(),
+  };
+  return {
+    signIns,
+    permissions: signIns,
+    people: new PeopleService(desk, file.records("totp-note"), (person) => grants.endOf(person)),
+    keys: new KeysService(desk),
+    policy,
+    changes: new ChangeService({
+      ...{ enforcer, policy, signing, texts, clock, record, changes: file.records("change") },
+    }),
+    grants,
+    zones: new ZoneService(requests),
+    approvers: new ApproverService(requests, desk),
+    status: new StatusService(watch),
+    flows: new FlowService(watch),
+    ledger: new LedgerService(watch, signIns),
+    forwarding,
+    backups,
+    events: new EventHub(clock.nowMs()),
+  };
+}

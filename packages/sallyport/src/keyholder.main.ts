@@ -1,0 +1,41 @@
+/**
+ * The keyholder: TOTP seeds and the site's certificate authority. What it keeps never leaves it. It has a uid of its own
+ * and no network, and answers `control` alone.
+ */
+import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import process from "node:process";
+import { archivistSocket, instanceNamed } from "./instance.ts";
+import { sealingKeys, siteCa } from "./keyholder/keyholder-home.ts";
+import { readKeyholderRequest } from "./keyholder/keyholder-messages.ts";
+import { KeyholderService } from "./keyholder/keyholder-service.ts";
+import { serveLines } from "./line-socket.ts";
+import { replyError } from "./messages.ts";
+import { keyholderSocket } from "./own-places.ts";
+import { RecordFile } from "./record-file.ts";
+import { ArchivistRecorder } from "./recorder.ts";
+
+const [name = "main", directory = ""] = process.argv.slice(2);
+const instance = instanceNamed(name);
+process.umask(0o077);
+fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+
+const random = { bytes: (size: number): Uint8Array => randomBytes(size) };
+const keys = sealingKeys(directory, random);
+const service = new KeyholderService({
+  seeds: new RecordFile(path.join(directory, "seeds.sqlite")).records("totp-seed"),
+  keys,
+  ca: await siteCa(directory, name, { keys, nowMs: Date.now(), random }),
+  issuer: `Sallyport ${name}`,
+  clock: { nowMs: Date.now },
+  random,
+  recorder: new ArchivistRecorder(archivistSocket(instance, "keyholder"), Date.now),
+});
+await serveLines(keyholderSocket(instance), async (line) => {
+  try {
+    return JSON.stringify({ ok: true, result: await service.answer(readKeyholderRequest(line)) });
+  } catch (error) {
+    return JSON.stringify({ ok: false, error: replyError(error) });
+  }
+});

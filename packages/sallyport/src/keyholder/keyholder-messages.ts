@@ -1,0 +1,84 @@
+/** What the keyholder is asked: one JSON object a line. Whatever it keeps never leaves it; it verifies and signs. */
+import { type Json, SallyportError } from "@sallyport/core";
+
+export type KeyholderRequest =
+  | { readonly type: "totp-enroll"; readonly person: string }
+  | { readonly type: "totp-confirm"; readonly person: string; readonly code: string }
+  | { readonly type: "totp-verify"; readonly person: string; readonly code: string }
+  | { readonly type: "totp-remove"; readonly person: string }
+  | { readonly type: "totp-status"; readonly person: string }
+  | {
+      readonly type: "tls-issue";
+      readonly key: { readonly request: string } | { readonly spki: string };
+      readonly names: readonly string[];
+    }
+  | { readonly type: "ca-certificate" }
+  | { readonly type: "status" };
+
+/** A name is at most a local one, an `@` and a provider's. */
+const PERSON_MAX = 127;
+const CODE_MAX = 16;
+/** A request with an RSA key of 4096 bits is 1.7 kB of text. */
+const KEY_MAX = 16 * 1024;
+const NAMES_MAX = 20;
+const NAME_MAX = 253;
+
+/** Throws `bad-message` with the field that is wrong. */
+export function readKeyholderRequest(line: string): KeyholderRequest {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    throw bad("the line", "is not JSON");
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw bad("the message", "must be an object");
+  }
+  // It came from JSON.parse.
+  const message = value as Readonly<Record<string, Json>>;
+  const type = message["type"];
+  switch (type) {
+    case "totp-enroll":
+    case "totp-remove":
+    case "totp-status":
+      return { type, person: text(message["person"], "person", PERSON_MAX) };
+    case "totp-confirm":
+    case "totp-verify":
+      return {
+        type,
+        person: text(message["person"], "person", PERSON_MAX),
+        code: text(message["code"], "code", CODE_MAX),
+      };
+    case "tls-issue": {
+      const { spki, request, names } = message;
+      if ((spki === undefined) === (request === undefined)) {
+        throw bad("spki", "or request must be there, and not both");
+      }
+      if (!Array.isArray(names) || names.length === 0 || names.length > NAMES_MAX) {
+        throw bad("names", `must be a list of 1 to ${NAMES_MAX}`);
+      }
+      return {
+        type,
+        key:
+          spki === undefined
+            ? { request: text(request, "request", KEY_MAX) }
+            : { spki: text(spki, "spki", KEY_MAX) },
+        names: names.map((name: unknown) => text(name, "names[]", NAME_MAX)),
+      };
+    }
+    case "ca-certificate":
+    case "status":
+      return { type };
+    default:
+      throw bad("type", "names no request");
+  }
+}
+
+function text(value: unknown, field: string, maxLength: number): string {
+  if (typeof value === "string" && value.length > 0 && value.length <= maxLength) return value;
+  throw bad(field, `must be text of 1 to ${maxLength} characters`);
+}
+
+function bad(field: string, what: string): SallyportError {
+  return new SallyportError("bad-message", `${field} ${what}`);
+}

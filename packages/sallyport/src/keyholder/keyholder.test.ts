@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { generateKeyPairSync, randomBytes, X509Certificate } from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { after, test } from "node:test";
+import { SallyportError } from "@sallyport/core";
+import type { SiteCa } from "@sallyport/identity/keyholder";
+import { Secret, TOTP } from "otpauth";
+import { fields } from "../cli/enforcer-client.ts";
+import { RecordFile } from "../record-file.ts";
+import type { Recorder, RecordFields } from "../recorder.ts";
+import { sealingKeys, siteCa } from "./keyholder-home.ts";
+import { readKeyholderRequest } from "./keyholder-messages.ts";
+import { KeyholderService } from "./keyholder-service.ts";
+
+const NOW = Date.UTC(2026, 10, 18, 11, 0);
+const DAY_MS = 24 * 3600 * 1000;
+const random = { bytes: (size: number): Uint8Array => randomBytes(size) };
+const home = fs.mkdtempSync(path.join(os.tmpdir(), "sallyport-keyholder-"));
+after(() => fs.rmSync(home, { recursive: true }));
+
+class Book implements Recorder {
+  readonly records: { readonly type: string; readonly fields: RecordFields }[] = [];
+  isBroken = false;
+  async record(type: string, told: RecordFields): Promise<void> {
+    if (this.isBroken) throw new SallyportError("not-recorded", "no archivist");
+    this.records.push({ type, fields: told });
+  }
+}
+
+async function keyholder(directory: string): Promise<{
+  service: KeyholderService;
+  book: Book;
+  clock: { now: number };
+  ca: SiteCa;
+}> {
+  fs.mkdirSync(directory, { recursive: true });
+  const keys = sealingKeys(directory, random);
+  const ca = await siteCa(directory, "brewery-7", { keys, nowMs: NOW, random });
+  const book = new Book();
+  const clock = { now: NOW };
+  const seeds = new RecordFile(path.join(directory, "seeds.sqlite"));
+  after(() => seeds.close());
+  const service = new KeyholderService({
+    ...{ seeds: seeds.records("totp-seed"), keys, ca, random, recorder: book },
+    ...{ issuer: "brewery-7", clock: { nowMs: () => clock.now } },
+  });
+  return { service, book, clock, ca };
+}
+
+const code = (secret: string, atMs: number): string =>
+  new TOTP({ secret: Secret.fromBase32(secret) }).generate({ timestamp: atMs });
+
+test("a one-time code is good once, also after the keyholder was started again", async () => {
+  const directory = path.join(home, "totp");
+  const first = await keyholder(directory);
+  const person = "anna";
+  const made = fields(await first.service.answer({ type: "totp-enroll", person }));
+  const secret = String(made["secret"]);
+  const confirm = await first.service.answer({
+    ...{ type: "totp-confirm", person, code: code(secret, NOW) },
+  });
+  assert.deepEqual(confirm, { kind: "verified" });
+  const again = await keyholder(directory);
+  const ask = async (text: string): Promise<unknown> =>
+    await again.service.answer({ type: "totp-verify", person, code: text });
+  assert.deepEqual(await ask(code(secret, NOW)), { kind: "refused", code: "totp-used" });
+  again.clock.now = NOW + 60_000;
+  assert.deepEqual(await ask(code(secret, again.clock.now)), { kind: "verified" });
+  assert.deepEqual(
+    again.book.records.map(({ type, fields: told }) => [type, told["because"]]),
+    [
+      ["totp-refused", "totp-used"],
+      ["totp-accepted", undefined],
+    ],
+  );
+  const disk = fs.readFileSync(path.join(directory, "seeds.sqlite"));
+  assert.equal(disk.includes(Buffer.from(Secret.fromBase32(secret).buffer)), false, "sealed");
+});
+
+test("signs a certificate of the asked names that lives for a week", async () => {
+  const { service, book, ca } = await keyholder(path.join(home, "tls"));
+  const { publicKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
+  const spki = publicKey.export({ type: "spki", format: "der" }).toString("base64");
+  const names = ["gateway.plant.example", "10.30.0.9"];
+  const answer = fields(await service.answer({ type: "tls-issue", key: { spki }, names }));
+  const certificate = new X509Certificate(String(answer["certificate"]));
+  assert.ok(certificate.verify(new X509Certificate(ca.certificatePem).publicKey));
+  assert.ok(certificate.checkHost("gateway.plant.example") && certificate.checkIP("10.30.0.9"));
+  assert.equal(certificate.validToDate.getTime() - NOW, 7 * DAY_MS);
+  assert.deepEqual(
+    book.records.map(({ type, fields: told }) => [type, told["names"]]),
+    [["certificate-issued", names]],
+  );
+  await assert.rejects(service.answer({ type: "tls-issue", key: { spki }, names: ["*.example"] }), {
+    code: "certificate-names",
+  });
+  const status = fields(await service.answer({ type: "status" }));
+  assert.equal(fields(status["issued"] ?? null)["state"], "good");
+});
+
+test("nothing is enrolled, verified or signed that the ledger does not take; removing goes on", async () => {
+  const { service, book } = await keyholder(path.join(home, "unrecorded"));
+  const person = "anna";
+  const made = fields(await service.answer({ type: "totp-enroll", person }));
+  const secret = String(made["secret"]);
+  await service.answer({ type: "totp-confirm", person, code: code(secret, NOW - 30_000) });
+  book.isBroken = true;
+  const { publicKey } = generateKeyPairSync("ed25519");
+  const spki = publicKey.export({ type: "spki", format: "der" }).toString("base64");
+  const requests = [
+    { type: "totp-enroll", person: "ben" },
+    { type: "totp-verify", person, code: code(secret, NOW) },
+    { type: "tls-issue", key: { spki }, names: ["localhost"] },
+    { type: "totp-remove", person },
+  ] as const;
+  for (const request of requests) {
+    await assert.rejects(service.answer(request), { code: "not-recorded" }, request.type);
+  }
+  assert.deepEqual(await service.answer({ type: "totp-status", person }), { enrolled: false });
+});
+
+test("the site's CA is made once, and never anew when only its key is lost", async () => {
+  const directory = path.join(home, "ca");
+  const [one, two] = [await keyholder(directory), await keyholder(directory)];
+  assert.equal(one.ca.certificatePem, two.ca.certificatePem);
+  assert.equal(fs.statSync(path.join(directory, "sealing.key")).mode & 0o777, 0o600);
+  fs.rmSync(path.join(directory, "sealing.key"));
+  assert.throws(() => sealingKeys(directory, random), { code: "sealing-key-gone" });
+});
+
+test("refuses messages that are not its own, with the field that is wrong", () => {
+  const wrong: readonly (readonly [string, RegExp])[] = [
+    ["{", /the line/],
+    ["[]", /the message/],
+    ['{"type":"seeds"}', /type/],
+    ['{"type":"totp-verify","person":"anna"}', /code/],
+    [`{"type":"totp-enroll","person":"${"a".repeat(128)}"}`, /person/],
+    ['{"type":"tls-issue","names":["a"]}', /spki/],
+    ['{"type":"tls-issue","spki":"AA","request":"AA","names":["a"]}', /spki/],
+    ['{"type":"tls-issue","spki":"AA","names":[]}', /names/],
+  ];
+  for (const [line, message] of wrong) {
+    assert.throws(() => readKeyholderRequest(line), { code: "bad-message", message }, line);
+  }
+});

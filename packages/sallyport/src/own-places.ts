@@ -1,0 +1,18 @@
+/** Paths that no root process needs to know; the supervisor makes their directories. */
+import path from "node:path";
+import { doorOf, type Instance } from "./instance.ts";
+
+/** Only `control` asks it. */
+export function keyholderSocket(instance: Instance): string {
+  return path.join(doorOf(instance, "keyholder", "control"), "keyholder.sock");
+}
+
+/** The API for people on the box. Everybody may connect; a sign-in proves who it is. */
+export function apiSocket(instance: Instance): string {
+  return path.join(instance.runDir, "api", "api.sock");
+}
+
+/** Sticky, so that each file in it is of the uid that made it: how a person on the box shows who they are. */
+export function proofDir(instance: Instance): string {
+  return path.join(instance.runDir, "proof");
+}

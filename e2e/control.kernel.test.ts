@@ -65,7 +65,7 @@ function totp(secret: Buffer, atMs: number): string {
 }
 
 function fromBase32(text: string): Buffer {
-  const bits = [...text]
+  const bits = Array.from(text)
     .map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter))
     .map((value) => value.toString(2).padStart(5, "0"))
     .join("");

@@ -52,6 +52,7 @@ export function identityRecords(file: RecordFile): IdentityStore {
 
 type Row = Readonly<Record<string, unknown>> | undefined;
 
+/** What is read is what `add` or `replace` of the same kind wrote. */
 class FileRecords<T extends Stored> implements Records<T> {
   readonly #database: DatabaseSync;
   readonly #kind: string;
@@ -62,11 +63,11 @@ class FileRecords<T extends Stored> implements Records<T> {
   }
 
   async get(id: string): Promise<T | undefined> {
-    return bodyOf<T>(
+    return bodyOf(
       this.#database
         .prepare("select body from record where kind = ? and id = ?")
         .get(this.#kind, id),
-    );
+    ) as T | undefined;
   }
 
   async add(record: T): Promise<boolean> {
@@ -93,11 +94,11 @@ class FileRecords<T extends Stored> implements Records<T> {
   }
 
   async take(id: string): Promise<T | undefined> {
-    return bodyOf<T>(
+    return bodyOf(
       this.#database
         .prepare("delete from record where kind = ? and id = ? returning body")
         .get(this.#kind, id),
-    );
+    ) as T | undefined;
   }
 
   async ofPerson(person: string): Promise<readonly T[]> {
@@ -119,11 +120,10 @@ class FileRecords<T extends Stored> implements Records<T> {
     return this.#database
       .prepare(`select body from record where kind = ? ${where} order by id`)
       .all(this.#kind, ...values)
-      .flatMap((row) => bodyOf<T>(row) ?? []);
+      .map((row) => bodyOf(row) as T);
   }
 }
 
-/** It is what `add` or `replace` of the same kind wrote. */
-function bodyOf<T>(row: Row): T | undefined {
-  return row === undefined ? undefined : (JSON.parse(String(row["body"])) as T);
+function bodyOf(row: Row): unknown {
+  return row === undefined ? undefined : JSON.parse(String(row["body"]));
 }

@@ -205,23 +205,25 @@ function startWatch(stand: RoomsStand): Worker {
 
 /** A process with a uid and a directory of its own, in a room or without any network. */
 function startAlone(
-  name: string,
+  process: string,
   at: string,
   mode: number,
   args: readonly string[],
   netns?: string,
 ): Worker {
   const directory = path.join(instance.stateDir, at);
-  const uid = uidOf(name);
+  const uid = uidOf(process);
   makePlace(directory, mode, uid);
   const cage = { ...(netns === undefined ? {} : { netns }), ...(uid === undefined ? {} : { uid }) };
-  const command = caged(cage, [node, ...flags, main(name), ...args, directory]);
+  const command = caged(cage, [node, ...flags, main(process), ...args, directory]);
   return new Worker(
     {
-      name,
+      name: process,
       command: netns === undefined ? ["unshare", "--net", "--", ...command] : command,
       // Only the journal tells of itself; the others have the ledger.
-      ...(at === "flows" ? { outputFile: path.join(eventsDir(instance), `${name}.ndjson`) } : {}),
+      ...(at === "flows"
+        ? { outputFile: path.join(eventsDir(instance), `${process}.ndjson`) }
+        : {}),
     },
     events,
     () => undefined,

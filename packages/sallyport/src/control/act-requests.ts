@@ -33,7 +33,7 @@ export interface RequestMeans {
   readonly requests: Records<KeptRequest>;
   readonly clock: Clock;
   /** On record before it is answered; throws `not-recorded`. */
-  record(type: string, told: Readonly<Record<string, string | number>>): Promise<void>;
+  readonly record: (type: string, told: Readonly<Record<string, string | number>>) => Promise<void>;
 }
 
 type Terms = NamedAct extends infer Act

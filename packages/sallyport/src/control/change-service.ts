@@ -42,7 +42,7 @@ export interface ChangeMeans {
   readonly texts: Records<AppliedText>;
   readonly clock: Clock;
   /** On record before it is answered; throws `not-recorded`. */
-  record(type: string, told: Readonly<Record<string, string | number>>): Promise<void>;
+  readonly record: (type: string, told: Readonly<Record<string, string | number>>) => Promise<void>;
 }
 
 /** One node: docs/decisions/0011-the-record.md. */

@@ -1,6 +1,6 @@
 /** Identity's parts put together for this process, and what the services ask of them together. */
 import { type Caller, HttpError, type Principal } from "@sallyport/api";
-import { SallyportError } from "@sallyport/core";
+import { type Json, SallyportError } from "@sallyport/core";
 import {
   ApiKeys,
   argon2id,
@@ -17,6 +17,7 @@ import {
   type Refusal,
   type RelyingParty,
   SignIns,
+  type TotpVerdict,
 } from "@sallyport/identity";
 import { fields } from "../cli/enforcer-client.ts";
 import type { AskKeyholder } from "./ask.ts";
@@ -113,9 +114,7 @@ function ended(): SallyportError {
   return new SallyportError("sign-in-ended", "sign in again");
 }
 
-function verdictOf(
-  answer: Parameters<typeof fields>[0],
-): Awaited<ReturnType<import("@sallyport/identity").TotpVerifier["verify"]>> {
+function verdictOf(answer: Json): TotpVerdict {
   const { kind, code } = fields(answer);
   if (kind === "verified") return { kind };
   const known = code === "totp-not-enrolled" || code === "totp-wrong" || code === "totp-used";

@@ -1,5 +1,5 @@
 /** What the enforcer says is in force, read once for each question. */
-import { type Json, SallyportError } from "@sallyport/core";
+import { SallyportError } from "@sallyport/core";
 import type { Circumstances, Grant, Legs } from "@sallyport/policy";
 import { fields, listOf, word } from "../cli/enforcer-client.ts";
 import type { AskEnforcer } from "./ask.ts";
@@ -30,8 +30,4 @@ export async function runningOf(enforcer: AskEnforcer): Promise<Running> {
 export function inForce({ legs }: Running): Legs {
   if (legs !== undefined) return legs;
   throw new SallyportError("no-policy-in-force", "no policy is in force");
-}
-
-export function textOf(value: Json | undefined): string {
-  return word(value);
 }

@@ -34,7 +34,7 @@ export interface ServiceMeans {
   readonly random: Randomness;
   readonly rp: RelyingParty | undefined;
   readonly readFlows: WatchMeans["readFlows"];
-  accounts(): string;
+  readonly accounts: () => string;
 }
 
 export function makeServices(means: ServiceMeans): Services {

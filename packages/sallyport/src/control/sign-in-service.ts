@@ -35,7 +35,7 @@ export interface SignInMeans {
   readonly enforcer: AskEnforcer;
   readonly proof: LocalProof;
   /** What /etc/passwd says. */
-  accounts(): string;
+  readonly accounts: () => string;
 }
 
 type First = Parameters<Service["link"]>[2];
@@ -159,8 +159,8 @@ export class SignInService implements Service, Permissions {
     const person = account === undefined ? undefined : await store.people.get(account);
     if (person?.state !== "active" || person.origin !== "local") {
       const because = uid === undefined ? "uid-not-shown" : "person-unknown";
-      const fields = { person: account ?? "", source: peer, by: "uid", because };
-      await events.record("sign-in-refused", fields);
+      const told = { person: account ?? "", source: peer, by: "uid", because };
+      await events.record("sign-in-refused", told);
       throw new SallyportError("sign-in-failed", "nobody is known by this account", {
         hint: "an administrator adds a person with the name of the account",
       });

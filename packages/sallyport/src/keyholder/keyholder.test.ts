@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { SallyportError } from "@sallyport/core";
 import type { SiteCa } from "@sallyport/identity/keyholder";
 import { Secret, TOTP } from "otpauth";
-import { fields } from "../cli/enforcer-client.ts";
+import { fields, word } from "../cli/enforcer-client.ts";
 import { RecordFile } from "../record-file.ts";
 import type { Recorder, RecordFields } from "../recorder.ts";
 import { sealingKeys, siteCa } from "./keyholder-home.ts";
@@ -57,7 +57,7 @@ test("a one-time code is good once, also after the keyholder was started again",
   const first = await keyholder(directory);
   const person = "anna";
   const made = fields(await first.service.answer({ type: "totp-enroll", person }));
-  const secret = String(made["secret"]);
+  const secret = word(made["secret"]);
   const confirm = await first.service.answer({
     ...{ type: "totp-confirm", person, code: code(secret, NOW) },
   });
@@ -76,7 +76,7 @@ test("a one-time code is good once, also after the keyholder was started again",
     ],
   );
   const disk = fs.readFileSync(path.join(directory, "seeds.sqlite"));
-  assert.equal(disk.includes(Buffer.from(Secret.fromBase32(secret).buffer)), false, "sealed");
+  assert.equal(disk.includes(Buffer.from(Secret.fromBase32(secret).bytes)), false, "sealed");
 });
 
 test("signs a certificate of the asked names that lives for a week", async () => {
@@ -85,7 +85,7 @@ test("signs a certificate of the asked names that lives for a week", async () =>
   const spki = publicKey.export({ type: "spki", format: "der" }).toString("base64");
   const names = ["gateway.plant.example", "10.30.0.9"];
   const answer = fields(await service.answer({ type: "tls-issue", key: { spki }, names }));
-  const certificate = new X509Certificate(String(answer["certificate"]));
+  const certificate = new X509Certificate(word(answer["certificate"]));
   assert.ok(certificate.verify(new X509Certificate(ca.certificatePem).publicKey));
   assert.ok(certificate.checkHost("gateway.plant.example") && certificate.checkIP("10.30.0.9"));
   assert.equal(certificate.validToDate.getTime() - NOW, 7 * DAY_MS);
@@ -104,7 +104,7 @@ test("nothing is enrolled, verified or signed that the ledger does not take; rem
   const { service, book } = await keyholder(path.join(home, "unrecorded"));
   const person = "anna";
   const made = fields(await service.answer({ type: "totp-enroll", person }));
-  const secret = String(made["secret"]);
+  const secret = word(made["secret"]);
   await service.answer({ type: "totp-confirm", person, code: code(secret, NOW - 30_000) });
   book.isBroken = true;
   const { publicKey } = generateKeyPairSync("ed25519");

@@ -6,10 +6,11 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash, createHmac, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { after, before, test } from "node:test";
-import type { Json } from "@sallyport/core";
+import { formatIpv4, type Json } from "@sallyport/core";
 import {
   type ApiAnswer,
   apiSocket,
@@ -32,14 +33,39 @@ const STEP_MS = 30_000;
 const STARTED_WITHIN_MS = 30_000;
 
 let site: Site | undefined;
+let home = "";
 
 before(async () => {
   if (why !== undefined) return;
-  site = await buildSite({ name: `k${process.pid}`, mode: "kernel", devices: false });
+  home = fs.mkdtempSync(path.join(os.tmpdir(), "sallyport-control-"));
+  site = await buildSite({
+    ...{ name: `k${process.pid}`, mode: "kernel", devices: false },
+    policy: { name: "site.yaml", text: policyText() },
+  });
 });
 after(async () => {
   await site?.destroy();
+  if (home !== "") fs.rmSync(home, { recursive: true, force: true });
 });
+
+/** The plant's, with `control` in a room of its own that one office machine reaches on one port. */
+function policyText(): string {
+  const console = `  console:
+    from: erp
+    to: dmz/control
+    service: console
+    via: direct
+    system: true
+    reason: people use the console from their desks
+    owner: it-ops
+    why: sign-in and approvals
+    expires: 2027-06-30
+`;
+  return plantPolicy()
+    .text.replace(/^components:\n/m, "components:\n  control: { kind: control }\n")
+    .replace(/^services:\n/m, "services:\n  console: { tcp: [8443] }\n")
+    .replace(/^conduits:\n/m, `conduits:\n${console}`);
+}
 
 function onSite(): Site {
   assert.ok(site, "the plant was built");
@@ -176,9 +202,8 @@ test("an engineer's draft is planned, signed by somebody else, applied, confirme
   const { secret } = await anna.done("POST", "/v1/people", person);
   await erin.done("POST", "/v1/sign-in/link", { secret: word(secret) });
   await erin.enroll();
-  const policy = plantPolicy();
-  const text = policy.text.replace("holding-registers: [20-39]", "holding-registers: [20-49]");
-  assert.notEqual(text, policy.text);
+  const text = policyText().replace("holding-registers: [20-39]", "holding-registers: [20-49]");
+  assert.notEqual(text, policyText());
   const { sha256: none } = await erin.done("GET", "/v1/policy/draft");
   const files = [{ name: "site.yaml", text }];
   const match = { "if-match": `"${word(none)}"` };
@@ -213,6 +238,27 @@ test("an engineer's draft is planned, signed by somebody else, applied, confirme
   }
   const seen = await erin.done("GET", "/v1/ledger/records?type=control.change-confirmed");
   assert.equal(listOf(seen["items"]).length, 1, "and the API lists it");
+});
+
+test("from the one machine that the policy names, over TLS that the site's own authority vouches for", {
+  skip,
+}, async () => {
+  const { certificate } = cli("admin", "ca");
+  fs.writeFileSync(path.join(home, "ca.pem"), word(certificate));
+  const { legs } = fields(await ask(onSite().instance.name, { type: "running" }));
+  const room = listOf(fields(legs ?? null)["rooms"])
+    .map(fields)
+    .find(({ kind }) => kind === "control");
+  const [number] = listOf(fields(room?.["outer"] ?? null)["addresses"]);
+  assert.ok(typeof number === "number", "the room has an address on the office's side");
+  const url = `https://${formatIpv4(number)}:8443/readyz`;
+  const curl = ["curl", "-sS", "-m", "10", "--cacert", path.join(home, "ca.pem"), url];
+  const answer = await onSite().plant.run("erp", curl);
+  assert.equal(fields(JSON.parse(answer.stdout) as Json)["ready"], true, answer.stderr);
+  const vendor = await onSite().plant.run("vendor-pc", curl);
+  assert.notEqual(vendor.code, 0, "nobody else's packets come so far");
+  const untrusted = await onSite().plant.run("erp", ["curl", "-sS", "-m", "10", url]);
+  assert.match(untrusted.stderr, /certificate/i);
 });
 
 /** The archivist follows event files within a second; records over its socket are there at once. */

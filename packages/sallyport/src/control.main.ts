@@ -4,16 +4,15 @@
  */
 import { randomBytes } from "node:crypto";
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createApi, serveLocal, serveTls } from "@sallyport/api";
-import { formatIpv4, SallyportError } from "@sallyport/core";
 import { relyingParty, removeEnded } from "@sallyport/identity";
 import { askSocket } from "./cli/enforcer-client.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./control/ask.ts";
 import { LocalProof } from "./control/local-proof.ts";
-import { runningOf } from "./control/running.ts";
 import { makeServices } from "./control/services.ts";
 import { readSettings } from "./control/settings.ts";
 import { keepRenewed, newCertificate } from "./control/tls.ts";
@@ -47,22 +46,15 @@ function authorityOf(host: string): string {
   return settings.port === HTTPS ? host : `${host}:${settings.port}`;
 }
 
-/** The component's own addresses, from the policy that made the room. */
-async function ownAddresses(): Promise<readonly string[]> {
-  if (room === "") return [];
-  for (;;) {
-    try {
-      const { legs } = await runningOf(enforcer);
-      const own = legs?.rooms.find(({ kind }) => kind === "control");
-      return (own?.outer?.addresses ?? []).map(formatIpv4);
-    } catch (error) {
-      if (!(error instanceof SallyportError)) throw error;
-      await sleep(RETRY_MS);
-    }
-  }
+/** The component's own addresses: its room has them before this process is started in it. */
+function ownAddresses(): readonly string[] {
+  return Object.values(os.networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter(({ family, internal }) => family === "IPv4" && !internal)
+    .map(({ address }) => address);
 }
 
-const names = [...new Set([...settings.names, ...(await ownAddresses()), "localhost"])];
+const names = [...new Set([...settings.names, ...ownAddresses(), "localhost"])];
 const host = names.find((one) => !("kind" in relyingParty(`https://${one}`, name))) ?? "localhost";
 const rp = relyingParty(`https://${authorityOf(host)}`, `Sallyport ${name}`);
 const services = makeServices({

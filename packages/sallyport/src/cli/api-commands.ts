@@ -6,9 +6,9 @@ import process from "node:process";
 import { type Json, SallyportError } from "@sallyport/core";
 import { firstAdminToken } from "@sallyport/identity/approval";
 import { instanceNamed } from "../instance.ts";
-import { apiSocket } from "../own-places.ts";
+import { apiSocket, keyholderSocket } from "../own-places.ts";
 import { type Command, EXIT, type ExitCode } from "./command.ts";
-import { ask, fields, word } from "./enforcer-client.ts";
+import { ask, askSocket, fields, word } from "./enforcer-client.ts";
 
 const ANSWER_MAX_BYTES = 64 * 1024 * 1024;
 const ANSWER_WITHIN_MS = 60_000;
@@ -153,6 +153,19 @@ export const adminLink: Command = {
       { link, secret: word(secret), token, until: word(until) },
       `${link}\ngood once, until ${word(until)}. Whoever has it becomes administrator and first approver.`,
     );
+    return EXIT.ok;
+  },
+};
+
+export const adminCa: Command = {
+  name: "admin ca",
+  args: "",
+  help: "The certificate of the site's own authority, for browsers and scripts to trust.",
+  flags: {},
+  async run(invocation) {
+    const socket = keyholderSocket(instanceNamed(invocation.instance));
+    const { certificate } = fields(await askSocket(socket, { type: "ca-certificate" }));
+    invocation.result({ certificate: word(certificate) }, word(certificate));
     return EXIT.ok;
   },
 };

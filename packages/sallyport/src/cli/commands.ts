@@ -6,7 +6,7 @@ import {
   approverNew,
   approverRevoke,
 } from "./approval-commands.ts";
-import { adminLink, api } from "./api-commands.ts";
+import { adminCa, adminLink, api } from "./api-commands.ts";
 import type { Command } from "./command.ts";
 import { denials, flows } from "./flow-commands.ts";
 import {
@@ -46,5 +46,5 @@ export const commands: readonly Command[] = [
   ...[approve, approverNew, approverAdd, approverList, approverRevoke],
   ...[ledgerStatus, ledgerList, ledgerShow, ledgerProve, ledgerExport, ledgerVerify, ledgerWitness],
   ...[grantAdd, grantOpen, grantList, grantRevoke, denials, flows, islandOn, islandOff, clockTrust],
-  ...[adminLink, api, version, completionCommand(() => commands)],
+  ...[adminLink, adminCa, api, version, completionCommand(() => commands)],
 ];

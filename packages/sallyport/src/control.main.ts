@@ -10,6 +10,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createApi, serveLocal, serveTls } from "@sallyport/api";
 import { relyingParty, removeEnded } from "@sallyport/identity";
+import { identityStore, openStateStore } from "@sallyport/store";
 import { askSocket } from "./cli/enforcer-client.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./control/ask.ts";
 import { LocalProof } from "./control/local-proof.ts";
@@ -19,12 +20,12 @@ import { keepRenewed, newCertificate } from "./control/tls.ts";
 import { archivistSocket, enforcerSocket, instanceNamed } from "./instance.ts";
 import { askFlows } from "./journal-place.ts";
 import { apiSocket, keyholderSocket, proofDir } from "./own-places.ts";
-import { identityRecords, RecordFile } from "./record-file.ts";
 import { ArchivistRecorder } from "./recorder.ts";
 
 const UPKEEP_EVERY_MS = 3600 * 1000;
 /** The others start beside this process; a door that nobody opened yet is tried again. */
 const RETRY_MS = 1000;
+const TRIES_MAX = 30;
 const HTTPS = 443;
 
 const [name = "main", room = "", directory = ""] = process.argv.slice(2);
@@ -39,7 +40,7 @@ const keyholder: AskKeyholder = (request) => askSocket(keyholderSocket(instance)
 
 const clock = { nowMs: Date.now };
 const random = { bytes: (size: number): Uint8Array => randomBytes(size) };
-const file = new RecordFile(path.join(directory, "state.sqlite"));
+const state = await openStateStore({ kind: "sqlite", file: path.join(directory, "state.sqlite") });
 
 /** What a browser writes: no port when it is the usual one. */
 function authorityOf(host: string): string {
@@ -58,7 +59,7 @@ const names = [...new Set([...settings.names, ...ownAddresses(), "localhost"])];
 const host = names.find((one) => !("kind" in relyingParty(`https://${one}`, name))) ?? "localhost";
 const rp = relyingParty(`https://${authorityOf(host)}`, `Sallyport ${name}`);
 const services = makeServices({
-  ...{ file, enforcer, archivist, keyholder, clock, random },
+  ...{ state, enforcer, archivist, keyholder, clock, random },
   recorder: new ArchivistRecorder(archivistSocket(instance, "control"), Date.now),
   proof: new LocalProof(proofDir(instance), clock, random),
   rp: "kind" in rp ? undefined : rp,
@@ -75,6 +76,20 @@ const api = createApi(services, {
   log: () => undefined,
 });
 
+/** A keyholder that starts at the same time is waited for; anything else ends this process, and its end says why. */
+async function firstCertificate(
+  renew: () => ReturnType<typeof newCertificate>,
+): ReturnType<typeof newCertificate> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await renew();
+    } catch (error) {
+      if (tries === TRIES_MAX) throw error;
+      await sleep(RETRY_MS);
+    }
+  }
+}
+
 const socketPath = apiSocket(instance);
 fs.rmSync(socketPath, { force: true });
 await serveLocal(api, { socketPath });
@@ -83,11 +98,7 @@ fs.chmodSync(socketPath, 0o666);
 
 if (room !== "") {
   const renew = (): ReturnType<typeof newCertificate> => newCertificate(keyholder, names);
-  let certificate = await renew().catch(() => undefined);
-  while (certificate === undefined) {
-    await sleep(RETRY_MS);
-    certificate = await renew().catch(() => undefined);
-  }
+  const certificate = await firstCertificate(renew);
   // Its room has one link, to `outer`, whose engine lets through what the policy names.
   const listening = await serveTls(api, { certificate, host: "0.0.0.0", port: settings.port });
   keepRenewed(certificate, {
@@ -98,5 +109,5 @@ if (room !== "") {
   });
 }
 
-const store = identityRecords(file);
+const store = identityStore(state);
 setInterval(() => void removeEnded(store, clock).catch(() => undefined), UPKEEP_EVERY_MS);

@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import process from "node:process";
+import { openStateStore } from "@sallyport/store";
 import { archivistSocket, instanceNamed } from "./instance.ts";
 import { sealingKeys, siteCa } from "./keyholder/keyholder-home.ts";
 import { readKeyholderRequest } from "./keyholder/keyholder-messages.ts";
@@ -13,7 +14,6 @@ import { KeyholderService } from "./keyholder/keyholder-service.ts";
 import { serveLines } from "./line-socket.ts";
 import { replyError } from "./messages.ts";
 import { keyholderSocket } from "./own-places.ts";
-import { RecordFile } from "./record-file.ts";
 import { ArchivistRecorder } from "./recorder.ts";
 
 const [name = "main", directory = ""] = process.argv.slice(2);
@@ -23,8 +23,9 @@ fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
 
 const random = { bytes: (size: number): Uint8Array => randomBytes(size) };
 const keys = sealingKeys(directory, random);
+const state = await openStateStore({ kind: "sqlite", file: path.join(directory, "seeds.sqlite") });
 const service = new KeyholderService({
-  seeds: new RecordFile(path.join(directory, "seeds.sqlite")).records("totp-seed"),
+  seeds: state.records("totp-seed"),
   keys,
   ca: await siteCa(directory, name, { keys, nowMs: Date.now(), random }),
   issuer: `Sallyport ${name}`,

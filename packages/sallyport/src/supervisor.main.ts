@@ -33,7 +33,7 @@ const node = process.execPath.startsWith(`${codeFrom}/`)
 const gates = new Map<string, Worker>();
 const listeners = new Map<string, object>();
 /** Which namespace each worker was started in: a room that is made anew has its old name. */
-const rooms = new Map<string, string>();
+const rooms = new Map([["control", ""]]);
 let watch: Worker | undefined;
 let names: object | undefined;
 
@@ -211,8 +211,7 @@ function startAlone(
   args: readonly string[],
   netns?: string,
 ): Worker {
-  const directory = path.join(instance.stateDir, at);
-  const uid = uidOf(process);
+  const [directory, uid] = [path.join(instance.stateDir, at), uidOf(process)];
   makePlace(directory, mode, uid);
   const cage = { ...(netns === undefined ? {} : { netns }), ...(uid === undefined ? {} : { uid }) };
   const command = caged(cage, [node, ...flags, main(process), ...args, directory]);
@@ -250,7 +249,6 @@ function startControl(netns?: string): Worker {
 }
 
 let control = startControl();
-rooms.set("control", "");
 
 setInterval(() => {
   for (const room of [...gates.keys(), "watch", "journal"]) {

@@ -134,7 +134,7 @@ export class ChangeService implements Service {
       throw new SallyportError("plan-changed", "this is not the plan that was looked at");
     }
     const { enforcer, texts, clock, record } = this.#means;
-    await record("change-applied", { change: id, by: personOf(caller) });
+    await record("change-apply-asked", { change: id, by: personOf(caller) });
     const { files, act, given } = kept;
     try {
       await enforcer({
@@ -153,7 +153,7 @@ export class ChangeService implements Service {
 
   async confirm(caller: Caller, id: string): Promise<Change> {
     const kept = await this.#in(id, "applied");
-    await this.#means.record("change-confirmed", { change: id, by: personOf(caller) });
+    await this.#means.record("change-confirm-asked", { change: id, by: personOf(caller) });
     await this.#means.enforcer({ type: "confirm", generation: kept.act.nextGeneration });
     return this.#step(kept, { state: "confirmed" });
   }

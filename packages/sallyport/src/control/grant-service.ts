@@ -82,7 +82,7 @@ export class GrantService implements Service {
     const { act, given } = kept;
     if (act.act !== "grant") throw new TypeError("a request of another kind");
     const { enforcer, record } = this.#requests.means;
-    await record("grant-opened", { id, by: personOf(caller) });
+    await record("grant-open-asked", { id, by: personOf(caller) });
     const { conduit, person, reason, source, asset, seconds } = act;
     const grant = { conduit, person, reason, source, asset, seconds };
     const answer = await enforcer({ type: "grant-add", grant, ...askedOf(act, given) });

@@ -1,7 +1,7 @@
 /** All services of the API put together. */
 import { EventHub, type Services } from "@sallyport/api";
 import type { Clock, IdentityEvents, Randomness, RelyingParty } from "@sallyport/identity";
-import { identityRecords, type RecordFile } from "../record-file.ts";
+import { identityStore, type StateStore } from "@sallyport/store";
 import type { Recorder } from "../recorder.ts";
 import { ActRequests } from "./act-requests.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./ask.ts";
@@ -24,7 +24,7 @@ import {
 import { ApproverService, ZoneService } from "./zone-service.ts";
 
 export interface ServiceMeans {
-  readonly file: RecordFile;
+  readonly state: StateStore;
   readonly recorder: Recorder;
   readonly enforcer: AskEnforcer;
   readonly archivist: AskArchivist;
@@ -38,18 +38,18 @@ export interface ServiceMeans {
 }
 
 export function makeServices(means: ServiceMeans): Services {
-  const { file, recorder, enforcer, archivist, keyholder, proof, clock, random, rp } = means;
+  const { state, recorder, enforcer, archivist, keyholder, proof, clock, random, rp } = means;
   const events: IdentityEvents = { record: (type, told) => recorder.record(type, told) };
-  const store = identityRecords(file);
+  const store = identityStore(state);
   const desk = new Desk({ store, clock, random, events, keyholder, rp });
   const signing = new Signing(enforcer, clock);
   const record: Recorder["record"] = (type, told) => recorder.record(type, told);
   const requests = new ActRequests({
-    ...{ enforcer, signing, clock, record, requests: file.records("act-request") },
+    ...{ enforcer, signing, clock, record, requests: state.records("act-request") },
   });
   const grants = new GrantService(requests);
-  const texts = file.records<AppliedText>("policy-text");
-  const policy = new PolicyService({ enforcer, clock, texts, drafts: file.records("draft") });
+  const texts = state.records<AppliedText>("policy-text");
+  const policy = new PolicyService({ enforcer, clock, texts, drafts: state.records("draft") });
   const signIns = new SignInService({ desk, enforcer, proof, accounts: means.accounts });
   const watch: WatchMeans = {
     ...{ enforcer, archivist, keyholder, readFlows: means.readFlows },
@@ -58,11 +58,11 @@ export function makeServices(means: ServiceMeans): Services {
   return {
     signIns,
     permissions: signIns,
-    people: new PeopleService(desk, file.records("totp-note"), (person) => grants.endOf(person)),
+    people: new PeopleService(desk, state.records("totp-note"), (person) => grants.endOf(person)),
     keys: new KeysService(desk),
     policy,
     changes: new ChangeService({
-      ...{ enforcer, policy, signing, texts, clock, record, changes: file.records("change") },
+      ...{ enforcer, policy, signing, texts, clock, record, changes: state.records("change") },
     }),
     grants,
     zones: new ZoneService(requests),

@@ -62,7 +62,7 @@ export class ZoneService implements Zones {
     const { act, given } = kept;
     if (act.act !== "island-off") throw new TypeError("a request of another kind");
     const { enforcer, record } = this.#requests.means;
-    await record("island-ended", { id, zone: act.zone, by: personOf(caller) });
+    await record("island-end-asked", { id, zone: act.zone, by: personOf(caller) });
     await enforcer({ type: "island-off", zone: act.zone, ...askedOf(act, given) });
     return this.#told(await this.#requests.step(kept, { state: "done" }));
   }
@@ -148,7 +148,7 @@ export class ApproverService implements Approvers {
     const { act, given } = kept;
     if (act.act !== "enrol") throw new TypeError("a request of another kind");
     const { enforcer, record } = this.#requests.means;
-    await record("approver-finished", { id, key: act.key.id, by: personOf(caller) });
+    await record("approver-enrol-asked", { id, key: act.key.id, by: personOf(caller) });
     await enforcer({ type: "approver-enrol", key: act.key, ...askedOf(act, given) });
     return this.#told(await this.#requests.step(kept, { state: "done" }));
   }

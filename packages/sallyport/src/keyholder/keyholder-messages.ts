@@ -31,11 +31,7 @@ export function readKeyholderRequest(line: string): KeyholderRequest {
   } catch {
     throw bad("the line", "is not JSON");
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw bad("the message", "must be an object");
-  }
-  // It came from JSON.parse.
-  const message = value as Readonly<Record<string, Json>>;
+  const message = record(value, "the message");
   const type = message["type"];
   switch (type) {
     case "totp-enroll":
@@ -50,9 +46,10 @@ export function readKeyholderRequest(line: string): KeyholderRequest {
         code: text(message["code"], "code", CODE_MAX),
       };
     case "tls-issue": {
-      const { spki, request, names } = message;
+      const { names } = message;
+      const { spki, request } = record(message["key"], "key");
       if ((spki === undefined) === (request === undefined)) {
-        throw bad("spki", "or request must be there, and not both");
+        throw bad("key", "has spki or request, and not both");
       }
       if (!Array.isArray(names) || names.length === 0 || names.length > NAMES_MAX) {
         throw bad("names", `must be a list of 1 to ${NAMES_MAX}`);
@@ -61,8 +58,8 @@ export function readKeyholderRequest(line: string): KeyholderRequest {
         type,
         key:
           spki === undefined
-            ? { request: text(request, "request", KEY_MAX) }
-            : { spki: text(spki, "spki", KEY_MAX) },
+            ? { request: text(request, "key.request", KEY_MAX) }
+            : { spki: text(spki, "key.spki", KEY_MAX) },
         names: names.map((name: unknown) => text(name, "names[]", NAME_MAX)),
       };
     }
@@ -72,6 +69,14 @@ export function readKeyholderRequest(line: string): KeyholderRequest {
     default:
       throw bad("type", "names no request");
   }
+}
+
+function record(value: unknown, field: string): Readonly<Record<string, Json>> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    // It came from JSON.parse.
+    return value as Readonly<Record<string, Json>>;
+  }
+  throw bad(field, "must be an object");
 }
 
 function text(value: unknown, field: string, maxLength: number): string {

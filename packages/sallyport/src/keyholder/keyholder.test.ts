@@ -6,12 +6,12 @@ import path from "node:path";
 import { after, test } from "node:test";
 import { SallyportError } from "@sallyport/core";
 import type { SiteCa } from "@sallyport/identity/keyholder";
+import { openStateStore } from "@sallyport/store";
 import { Secret, TOTP } from "otpauth";
 import { fields, word } from "../cli/enforcer-client.ts";
-import { RecordFile } from "../record-file.ts";
 import type { Recorder, RecordFields } from "../recorder.ts";
 import { sealingKeys, siteCa } from "./keyholder-home.ts";
-import { readKeyholderRequest } from "./keyholder-messages.ts";
+import { type KeyholderRequest, readKeyholderRequest } from "./keyholder-messages.ts";
 import { KeyholderService } from "./keyholder-service.ts";
 
 const NOW = Date.UTC(2026, 10, 18, 11, 0);
@@ -40,7 +40,8 @@ async function keyholder(directory: string): Promise<{
   const ca = await siteCa(directory, "brewery-7", { keys, nowMs: NOW, random });
   const book = new Book();
   const clock = { now: NOW };
-  const seeds = new RecordFile(path.join(directory, "seeds.sqlite"));
+  const file = path.join(directory, "seeds.sqlite");
+  const seeds = await openStateStore({ kind: "sqlite", file });
   after(() => seeds.close());
   const service = new KeyholderService({
     ...{ seeds: seeds.records("totp-seed"), keys, ca, random, recorder: book },
@@ -130,6 +131,19 @@ test("the site's CA is made once, and never anew when only its key is lost", asy
   assert.throws(() => sealingKeys(directory, random), { code: "sealing-key-gone" });
 });
 
+test("reads from its socket what `control` writes there", () => {
+  const requests: readonly KeyholderRequest[] = [
+    { type: "totp-enroll", person: "anna" },
+    { type: "totp-verify", person: "anna", code: "123456" },
+    { type: "tls-issue", key: { spki: "AA" }, names: ["localhost"] },
+    { type: "tls-issue", key: { request: "-----BEGIN" }, names: ["localhost"] },
+    { type: "ca-certificate" },
+  ];
+  for (const request of requests) {
+    assert.deepEqual(readKeyholderRequest(JSON.stringify(request)), request);
+  }
+});
+
 test("refuses messages that are not its own, with the field that is wrong", () => {
   const wrong: readonly (readonly [string, RegExp])[] = [
     ["{", /the line/],
@@ -137,9 +151,9 @@ test("refuses messages that are not its own, with the field that is wrong", () =
     ['{"type":"seeds"}', /type/],
     ['{"type":"totp-verify","person":"anna"}', /code/],
     [`{"type":"totp-enroll","person":"${"a".repeat(128)}"}`, /person/],
-    ['{"type":"tls-issue","names":["a"]}', /spki/],
-    ['{"type":"tls-issue","spki":"AA","request":"AA","names":["a"]}', /spki/],
-    ['{"type":"tls-issue","spki":"AA","names":[]}', /names/],
+    ['{"type":"tls-issue","names":["a"]}', /key/],
+    ['{"type":"tls-issue","key":{"spki":"AA","request":"AA"},"names":["a"]}', /key/],
+    ['{"type":"tls-issue","key":{"spki":"AA"},"names":[]}', /names/],
   ];
   for (const [line, message] of wrong) {
     assert.throws(() => readKeyholderRequest(line), { code: "bad-message", message }, line);

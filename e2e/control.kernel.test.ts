@@ -6,10 +6,11 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash, createHmac, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { after, before, test } from "node:test";
-import type { Json } from "@sallyport/core";
+import { formatIpv4, type Json } from "@sallyport/core";
 import {
   type ApiAnswer,
   apiSocket,
@@ -32,9 +33,11 @@ const STEP_MS = 30_000;
 const STARTED_WITHIN_MS = 30_000;
 
 let site: Site | undefined;
+let home = "";
 
 before(async () => {
   if (why !== undefined) return;
+  home = fs.mkdtempSync(path.join(os.tmpdir(), "sallyport-control-"));
   site = await buildSite({
     ...{ name: `k${process.pid}`, mode: "kernel", devices: false },
     policy: { name: "site.yaml", text: policyText() },
@@ -42,6 +45,7 @@ before(async () => {
 });
 after(async () => {
   await site?.destroy();
+  if (home !== "") fs.rmSync(home, { recursive: true, force: true });
 });
 
 /** The plant's, with `control` in a room of its own that one office machine reaches on one port. */
@@ -234,6 +238,28 @@ test("an engineer's draft is planned, signed by somebody else, applied, confirme
   }
   const seen = await erin.done("GET", "/v1/ledger/records?type=control.change-confirm-asked");
   assert.equal(listOf(seen["items"]).length, 1, "and the API lists it");
+});
+
+test("from the one machine that the policy names, over TLS that the site's own authority vouches for", {
+  skip,
+}, async () => {
+  const { certificate } = cli("admin", "ca");
+  fs.writeFileSync(path.join(home, "ca.pem"), word(certificate));
+  const { legs } = fields(await ask(onSite().instance.name, { type: "running" }));
+  const room = listOf(fields(legs ?? null)["rooms"])
+    .map(fields)
+    .find(({ kind }) => kind === "control");
+  const [number] = listOf(fields(room?.["outer"] ?? null)["addresses"]);
+  assert.ok(typeof number === "number", "the room has an address on the office's side");
+  const url = `https://${formatIpv4(number)}:8443/readyz`;
+  const curl = ["curl", "-sS", "-m", "10", "--cacert", path.join(home, "ca.pem"), url];
+  const answer = await onSite().plant.run("erp", curl);
+  assert.equal(answer.code, 0, answer.stderr);
+  assert.equal(fields(JSON.parse(answer.stdout) as Json)["ready"], true, answer.stderr);
+  const vendor = await onSite().plant.run("vendor-pc", curl);
+  assert.notEqual(vendor.code, 0, "nobody else's packets come so far");
+  const untrusted = await onSite().plant.run("erp", ["curl", "-sS", "-m", "10", url]);
+  assert.match(untrusted.stderr, /certificate/i);
 });
 
 /** The archivist follows event files within a second; records over its socket are there at once. */

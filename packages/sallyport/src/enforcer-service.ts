@@ -41,6 +41,11 @@ const NODE_EPOCH = 0;
 /** What only somebody on the box may ask for. */
 const ROOT_ONLY: ReadonlySet<EnforcerRequest["type"]> = new Set(["down", "first-secret"]);
 
+/** The keyholder looks up which addresses are the gateway's own before it signs them, and asks nothing else. */
+function mayAsk(caller: Caller, type: EnforcerRequest["type"]): boolean {
+  return caller === "root" || (caller === "control" ? !ROOT_ONLY.has(type) : type === "running");
+}
+
 interface From {
   readonly caller: Caller;
   readonly connection: number;
@@ -105,7 +110,7 @@ export class EnforcerService {
 
   async answer(request: EnforcerRequest, { caller, connection }: From): Promise<Json> {
     const { enforcement } = this.#options;
-    if (caller !== "root" && ROOT_ONLY.has(request.type)) {
+    if (!mayAsk(caller, request.type)) {
       throw new SallyportError("denied", `${request.type} is for local root on the box`);
     }
     switch (request.type) {

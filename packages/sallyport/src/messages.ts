@@ -29,7 +29,7 @@ export interface PolicyFile {
 }
 
 /** Known by the socket it used: root at the box's command line, or the `control` process. */
-export type Caller = "root" | "control";
+export type Caller = "root" | "control" | "keyholder";
 
 /**
  * A person's signature, or local root's word: whoever can open root's socket is root on the box

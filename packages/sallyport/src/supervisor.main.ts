@@ -42,6 +42,7 @@ const flags = ["--disable-sigusr1", `--max-old-space-size=256`];
 const DOORS: readonly (readonly [server: string, caller: string])[] = [
   ["enforcer", "root"],
   ["enforcer", "control"],
+  ["enforcer", "keyholder"],
   ["archivist", "root"],
   ["archivist", "control"],
   ["archivist", "keyholder"],

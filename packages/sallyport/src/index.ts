@@ -3,7 +3,7 @@
  * through the same socket and event files as the command line.
  * @module
  */
-export { type ApiAnswer, type ApiRequest, askApi, signInByUid } from "./cli/api-commands.ts";
+export { type ApiAnswer, type ApiRequest, askApi, signInByUid } from "./cli/api-client.ts";
 export { ask, askSocket, fields, listOf, word } from "./cli/enforcer-client.ts";
 export { localRoot } from "./cli/local-root.ts";
 export { readPolicy } from "./cli/policy-files.ts";

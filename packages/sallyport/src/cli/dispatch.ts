@@ -25,6 +25,8 @@ const EXIT_OF: Readonly<Record<string, ExitCode>> = {
   "sign-in-failed": EXIT.signInNeeded,
   "sign-in-ended": EXIT.signInNeeded,
   "step-up-needed": EXIT.signInNeeded,
+  "link-invalid": EXIT.signInNeeded,
+  "break-glass-refused": EXIT.signInNeeded,
   "missing-program": EXIT.missing,
 };
 

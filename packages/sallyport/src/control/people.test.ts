@@ -219,3 +219,28 @@ test("a uid of the box is no person unless an administrator added one of that na
   assert.equal(after.status, 401, "at once");
   await assert.rejects(signInByUid(control.socket, uid), { code: "sign-in-failed" });
 });
+
+test("a storm of sign-ins is sent away before it costs a hash, and the rest goes on", async () => {
+  control.nowMs += 3600 * 1000;
+  const guess = { person: "anna", password: "a barrel rolls sideways 1", totp: "000000" };
+  const body = JSON.stringify(guess);
+  const storm = Array.from({ length: 80 }, () =>
+    askApi(control.socket, { method: "POST", path: "/v1/sign-in/password", body }),
+  );
+  const startMs = performance.now();
+  const ready = await askApi(control.socket, { method: "GET", path: "/healthz" });
+  const waitedMs = performance.now() - startMs;
+  const counts = new Map<number, number>();
+  for (const { status } of await Promise.all(storm)) {
+    counts.set(status, (counts.get(status) ?? 0) + 1);
+  }
+  assert.equal(ready.status, 200);
+  assert.ok(waitedMs < 2000, `others wait ${Math.round(waitedMs)} ms`);
+  const told = JSON.stringify([...counts]);
+  assert.ok((counts.get(429) ?? 0) >= 50, told);
+  assert.ok((counts.get(401) ?? 0) <= 20, told);
+  assert.deepEqual(
+    [...counts.keys()].filter((one) => ![401, 429, 503].includes(one)),
+    [],
+  );
+});

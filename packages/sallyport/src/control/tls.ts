@@ -8,8 +8,8 @@ import type { Json } from "@sallyport/core";
 import { fields, word } from "../cli/enforcer-client.ts";
 import type { AskKeyholder } from "./ask.ts";
 
-/** How often it is looked whether another is due, or was given: a minute is soon enough for both. */
-const LOOK_MS = 60_000;
+/** How often it is looked whether another is due, or was given: soon enough for both, and cheap. */
+const LOOK_MS = 15_000;
 
 export async function newCertificate(
   keyholder: AskKeyholder,

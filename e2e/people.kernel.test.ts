@@ -496,7 +496,9 @@ test("at the command line an auditor proves and changes nothing, an engineer app
     assert.deepEqual(ask(["approver", "list"]), [5, "needs-root"]);
     assert.deepEqual(ask(["ledger", "status"]), [5, "needs-root"]);
     const recover = ["admin", "recover", "anna", "--reason", "x"];
-    assert.deepEqual(ask(recover), [5, "denied"]);
+    assert.deepEqual(ask(recover), [5, "needs-root"]);
+    const body = '{"person":"anna","reason":"x"}';
+    assert.deepEqual(ask(["api", "POST", "/v1/local-root/recover", body]), [5, "denied"]);
   }
   const change = word(
     listOf((await erin.done("GET", "/v1/changes"))["items"]).map(fields)[0]?.["id"],
@@ -599,6 +601,22 @@ test("TLS is 1.3, and a certificate of the plant's own authority takes the place
     ]);
   assert.equal((await curl("ca.pem")).code, 0);
   assert.notEqual((await curl("ca.pem", "--tls-max", "1.2")).code, 0);
+  const settingsFile = path.join(onSite().instance.stateDir, "settings.json");
+  const settings = JSON.parse(fs.readFileSync(settingsFile, "utf8")) as { names: string[] };
+  const other = "console.plant.example";
+  const url = `https://${other}:8443/healthz`;
+  const there = (): ReturnType<Site["plant"]["run"]> =>
+    onSite().plant.run("erp", [
+      ...["curl", "-sSf", "-m", "5", "--cacert", at("ca.pem")],
+      ...["--resolve", `${other}:8443:${address}`, url],
+    ]);
+  assert.notEqual((await there()).code, 0, "nobody wrote it down");
+  fs.writeFileSync(settingsFile, JSON.stringify({ ...settings, names: [NAME, other] }));
+  const untilMs = Date.now() + 30_000;
+  while ((await there()).code !== 0 && Date.now() < untilMs) await sleep(1000);
+  assert.equal((await there()).code, 0, "root wrote it down, so it is signed and answered");
+  assert.equal((await recordsOf("control.settings-changed")).length, 1);
+
   certificate("plant", NAME);
   const foreignKey = ["--cert", at("plant.pem"), "--key", at("idp.key")];
   assert.match(tryCli(["admin", "certificate", ...foreignKey]).err, /certificate-unusable/);
@@ -610,6 +628,32 @@ test("TLS is 1.3, and a certificate of the plant's own authority takes the place
     seen = await curl("plant.pem");
   }
   assert.equal(seen.code, 0, seen.stderr);
+});
+
+test("at the running process a storm of sign-ins is sent away, a guesser waits, and the rest is answered", {
+  skip,
+}, async () => {
+  const socket = apiSocket(onSite().instance);
+  const body = JSON.stringify({ person: "anna", password: "a barrel rolls away", totp: "000000" });
+  const guess = { method: "POST", path: "/v1/sign-in/password", body };
+  const slow: string[] = [];
+  for (let tries = 0; tries < 9; tries++) {
+    slow.push(word(fields((await askApi(socket, guess)).body ?? null)["code"]));
+  }
+  assert.deepEqual(new Set(slow), new Set(["sign-in-failed", "sign-in-later"]));
+  const storm = Array.from({ length: 100 }, () => askApi(socket, guess));
+  const startMs = performance.now();
+  const { status } = await askApi(socket, { method: "GET", path: "/healthz" });
+  const waitedMs = performance.now() - startMs;
+  const answers = (await Promise.all(storm)).map((answer) => answer.status);
+  assert.deepEqual([status, waitedMs < 5000], [200, true], `${Math.round(waitedMs)} ms`);
+  assert.ok(answers.filter((one) => one === 429).length >= 80, answers.join(" "));
+  assert.deepEqual(
+    answers.filter((one) => ![401, 429, 503].includes(one)),
+    [],
+  );
+  const office = await Person.at(await people());
+  assert.deepEqual(await office.refused("GET", "/v1/session"), [401, "sign-in-needed"]);
 });
 
 async function recordsOf(type: string): Promise<readonly Fields[]> {

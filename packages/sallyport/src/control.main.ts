@@ -19,7 +19,7 @@ import { readSettings, settingsFile } from "./control/settings.ts";
 import { givenCertificate, keepRenewed, newCertificate } from "./control/tls.ts";
 import { archivistSocket, enforcerSocket, instanceNamed } from "./instance.ts";
 import { askFlows } from "./journal-place.ts";
-import { apiSocket, keyholderSocket, proofDir } from "./own-places.ts";
+import { apiSocket, keyholderSocket, proofDir, rootApiSocket } from "./own-places.ts";
 import { ArchivistRecorder } from "./recorder.ts";
 
 const UPKEEP_EVERY_MS = 3600 * 1000;
@@ -122,6 +122,10 @@ fs.rmSync(socketPath, { force: true });
 await serveLocal(api, { socketPath });
 // Everybody on the box may connect; who they are a sign-in shows.
 fs.chmodSync(socketPath, 0o666);
+
+const rootSocket = rootApiSocket(instance);
+fs.rmSync(rootSocket, { force: true });
+await serveLocal(api, { socketPath: rootSocket, peer: "root" });
 
 if (room !== "") {
   const renew = (): ReturnType<typeof newCertificate> => newCertificate(keyholder, names);

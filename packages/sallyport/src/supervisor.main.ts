@@ -43,6 +43,7 @@ const DOORS: readonly (readonly [server: string, caller: string])[] = [
   ["enforcer", "root"],
   ["enforcer", "control"],
   ["enforcer", "keyholder"],
+  ["control", "root"],
   ["archivist", "root"],
   ["archivist", "control"],
   ["archivist", "keyholder"],

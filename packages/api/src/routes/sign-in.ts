@@ -78,7 +78,7 @@ export const signInRoutes = [
     run: async ({ signIns }, caller, { body, session }) =>
       keep(session, await signIns.breakGlass(caller, body)),
   }),
-  post("/v1/sign-in/local/recover", {
+  post("/v1/local-root/recover", {
     summary: "As local root: a one-time link for a person, who becomes an administrator again",
     access,
     localOnly: true,

@@ -38,7 +38,7 @@ export interface SignIns {
   ): Promise<z.infer<typeof shapes.oidcStarted>>;
   oidcFinish(caller: Caller, answer: z.infer<typeof shapes.oidcFinish>): Promise<SignedIn>;
   breakGlass(caller: Caller, answer: z.infer<typeof shapes.breakGlassSignIn>): Promise<SignedIn>;
-  /** Throws `denied` unless the flow showed uid 0. */
+  /** Throws `denied` unless it came through the door of local root. */
   recover(
     caller: Caller,
     order: z.infer<typeof shapes.recover>,

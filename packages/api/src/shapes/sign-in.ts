@@ -82,10 +82,10 @@ const oidcAnswer = {
 };
 export const oidcFinish = z.strictObject(oidcAnswer).meta({ id: "OidcFinish" });
 
-/** Local root at the command line, who showed uid 0 by the flow. */
+/** Local root at the command line. */
 export const recover = z
   .strictObject({
-    ...{ flow: secret, person: id, reason },
+    ...{ person: id, reason },
     /** Otherwise old factors, which somebody else may have found, are forgotten. */
     keepFactors: z.boolean().exactOptional(),
   })

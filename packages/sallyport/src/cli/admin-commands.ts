@@ -1,12 +1,10 @@
 /** What only local root does about people and certificates. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import fs from "node:fs";
-import path from "node:path";
-import process from "node:process";
 import { type Json, SallyportError } from "@sallyport/core";
 import { firstAdminToken } from "@sallyport/identity/approval";
 import { instanceNamed } from "../instance.ts";
-import { apiSocket, keyholderSocket } from "../own-places.ts";
+import { keyholderSocket, rootApiSocket } from "../own-places.ts";
 import type { KeyholderRequest } from "../keyholder/keyholder-messages.ts";
 import { askApi, succeeded } from "./api-client.ts";
 import { type Command, EXIT, type Invocation } from "./command.ts";
@@ -52,13 +50,10 @@ export const adminRecover: Command = {
     const [person] = invocation.args;
     if (person === undefined) throw new SallyportError("usage", "whom?");
     const reason = required(invocation, "reason");
-    const socketPath = apiSocket(instanceNamed(invocation.instance));
-    const keepFactors = invocation.flag("keep-factors");
-    const answer = await asUid(socketPath, process.geteuid?.() ?? 0, async (flow) => {
-      const body = JSON.stringify({ flow, person, reason, keepFactors });
-      const at = "/v1/sign-in/local/recover";
-      return succeeded(await askApi(socketPath, { method: "POST", path: at, body }));
-    });
+    const socketPath = rootApiSocket(instanceNamed(invocation.instance));
+    const body = JSON.stringify({ person, reason, keepFactors: invocation.flag("keep-factors") });
+    const asked = { method: "POST", path: "/v1/local-root/recover", body };
+    const answer = succeeded(await askApi(socketPath, asked));
     const { secret, endsAt } = answer;
     const link = `https://${invocation.text("name") ?? HOST_DEFAULT}/link#${word(secret)}`;
     invocation.result(
@@ -68,24 +63,6 @@ export const adminRecover: Command = {
     return EXIT.ok;
   },
 };
-
-/** Shows who asks by a file that only this uid can make. */
-async function asUid<Answer>(
-  socketPath: string,
-  uid: number,
-  use: (flow: string) => Promise<Answer>,
-): Promise<Answer> {
-  const body = JSON.stringify({ uid });
-  const begun = { method: "POST", path: "/v1/sign-in/local/begin", body };
-  const { flow, directory, fileName } = succeeded(await askApi(socketPath, begun));
-  const file = path.join(word(directory), word(fileName));
-  fs.writeFileSync(file, "", { flag: "wx", mode: 0o600 });
-  try {
-    return await use(word(flow));
-  } finally {
-    fs.rmSync(file, { force: true });
-  }
-}
 
 export const adminCa: Command = {
   name: "admin ca",

@@ -58,7 +58,12 @@ export async function askApi(
       });
     });
     request.setTimeout(ANSWER_WITHIN_MS, () => request.destroy(new Error("no answer in time")));
-    request.on("error", (cause) => {
+    request.on("error", (cause: NodeJS.ErrnoException) => {
+      if (cause.code === "EACCES") {
+        const hint = "run the command with sudo";
+        reject(new SallyportError("needs-root", "only root asks this", { cause, hint }));
+        return;
+      }
       const hint = "sallyport up starts the gateway; sallyport status says how it is";
       const message = "the API does not answer on this machine";
       reject(new SallyportError("not-running", message, { cause, hint }));

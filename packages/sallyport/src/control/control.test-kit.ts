@@ -84,6 +84,10 @@ export class Control {
     return this.at("api.sock");
   }
 
+  get rootSocket(): string {
+    return this.at("root.sock");
+  }
+
   get port(): number {
     return this.#listening?.port ?? 0;
   }
@@ -129,6 +133,7 @@ export class Control {
       newRequestId: () => `r-${++requests}`,
     });
     this.#doors.push(await serveLocal(api, { socketPath: this.socket }));
+    this.#doors.push(await serveLocal(api, { socketPath: this.rootSocket, peer: "root" }));
     const certificate = await newCertificate(this.keyholder, ["localhost"]);
     this.#listening = await serveTls(api, { certificate, host: "127.0.0.1", port: 0 });
     this.#doors.push(this.#listening);

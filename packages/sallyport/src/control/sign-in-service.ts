@@ -178,13 +178,13 @@ export class SignInService implements Service, Permissions {
     return this.#opened(agreed(await this.#desk.breakGlass.open(answer, peer)));
   }
 
-  /** Local root is whoever could make a file as uid 0. */
+  /** Who came through root's own door is root. */
   async recover(
     { peer }: Caller,
-    { flow, ...order }: Parameters<Service["recover"]>[1],
+    order: Parameters<Service["recover"]>[1],
   ): ReturnType<Service["recover"]> {
-    if (this.#means.proof.finish(flow) === ROOT_UID) return this.#means.people.recover(order);
-    const told = { person: order.person, source: peer, by: "uid", because: "not-root" };
+    if (peer === "root") return this.#means.people.recover(order);
+    const told = { person: order.person, by: peer, because: "not-root" };
     await this.#desk.means.events.record("person-refused", told);
     throw new SallyportError("denied", "only local root recovers an administrator", {
       hint: "on the gateway: sudo sallyport admin recover NAME --reason TEXT",
@@ -314,7 +314,6 @@ export class SignInService implements Service, Permissions {
   }
 }
 
-const ROOT_UID = 0;
 /** The enforcer judges the secret anew when the key comes; this only bounds what waits here. */
 const FIRST_LINK_MS = 10 * 60_000;
 

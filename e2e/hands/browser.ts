@@ -151,7 +151,7 @@ export class Page {
   /** Until the address, after all redirects, begins with `end`; answers it. */
   async go(url: string, end: string = url): Promise<string> {
     const { errorText } = await this.#send("Page.navigate", { url });
-    if (errorText !== undefined) throw new Error(`${url}: ${String(errorText)}`);
+    if (errorText !== undefined) throw new Error(`${url}: ${JSON.stringify(errorText)}`);
     for (let waitedMs = 0; waitedMs < LOADED_WITHIN_MS; waitedMs += STEP_MS) {
       const state = await this.run("[document.readyState, location.href]").catch(() => undefined);
       const [ready, href] = (state ?? []) as readonly string[];

@@ -104,8 +104,7 @@ export class EnforcerService {
       this.#record("rolled-back", { generation: rolledBack, by: "nobody confirmed" });
     }
     this.#record("booted", { generation });
-    this.#nextChange = await this.#options.enforcement.reschedule();
-    this.#tell();
+    await this.#reschedule();
   }
 
   async answer(request: EnforcerRequest, { caller, connection }: From): Promise<Json> {
@@ -299,10 +298,8 @@ export class EnforcerService {
     const approved = await this.#approve({ act: "grant", ...wanted }, asked, caller);
     const source = parseIpv4(wanted.source);
     if (source === undefined) {
-      throw new SallyportError(
-        "bad-message",
-        `grant.source "${wanted.source}" is not an IPv4 address`,
-      );
+      const why = `grant.source "${wanted.source}" is not an IPv4 address`;
+      throw new SallyportError("bad-message", why);
     }
     const id = `g-${asked.id.replace(/^[a-z]-/, "")}`;
     const grant = await this.#options.enforcement.addGrant({ ...wanted, id, source });

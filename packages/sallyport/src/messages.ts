@@ -28,7 +28,7 @@ export interface PolicyFile {
   readonly text: string;
 }
 
-/** Known by the socket it used: root at the box's command line, or the `control` process. */
+/** Known by the socket it used: root at the box's command line, or a process of ours. */
 export type Caller = "root" | "control" | "keyholder";
 
 /**

@@ -99,7 +99,7 @@ export class Control {
   }: {
     readonly accounts: string;
     readonly providers: readonly ProviderSettings[];
-    readonly clock: { nowMs(): number };
+    readonly clock: { readonly nowMs: () => number };
   }): Promise<void> {
     const { home, state, enforcer } = this;
     const archivist = await this.#archivist(clock);
@@ -139,7 +139,7 @@ export class Control {
     this.#doors.push(this.#listening);
   }
 
-  async #archivist(clock: { nowMs(): number }): Promise<ArchivistService> {
+  async #archivist(clock: { readonly nowMs: () => number }): Promise<ArchivistService> {
     const ledger = openLedger({
       directory: this.at("ledger"),
       signer: signerFromSeed("sallyport/test/audit", createHash("sha256").update("test").digest()),

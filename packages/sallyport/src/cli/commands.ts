@@ -6,7 +6,15 @@ import {
   approverNew,
   approverRevoke,
 } from "./approval-commands.ts";
-import { adminCa, adminLink, api } from "./api-commands.ts";
+import {
+  adminCa,
+  adminCertificate,
+  adminLink,
+  adminOidcSecret,
+  adminRecover,
+} from "./admin-commands.ts";
+import { api } from "./api-commands.ts";
+import { breakGlassList, breakGlassOpen, breakGlassSeal } from "./break-glass-commands.ts";
 import type { Command } from "./command.ts";
 import { denials, flows } from "./flow-commands.ts";
 import {
@@ -46,5 +54,7 @@ export const commands: readonly Command[] = [
   ...[approve, approverNew, approverAdd, approverList, approverRevoke],
   ...[ledgerStatus, ledgerList, ledgerShow, ledgerProve, ledgerExport, ledgerVerify, ledgerWitness],
   ...[grantAdd, grantOpen, grantList, grantRevoke, denials, flows, islandOn, islandOff, clockTrust],
-  ...[adminLink, adminCa, api, version, completionCommand(() => commands)],
+  ...[adminLink, adminRecover, adminCa, adminCertificate, adminOidcSecret],
+  ...[breakGlassSeal, breakGlassList, breakGlassOpen],
+  ...[api, version, completionCommand(() => commands)],
 ];

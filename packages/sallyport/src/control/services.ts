@@ -4,6 +4,7 @@ import type { Clock, IdentityEvents, Randomness, RelyingParty } from "@sallyport
 import { identityStore, type StateStore } from "@sallyport/store";
 import type { Recorder } from "../recorder.ts";
 import { ActRequests } from "./act-requests.ts";
+import { Alarms } from "./alarms.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./ask.ts";
 import { ChangeService } from "./change-service.ts";
 import { Desk } from "./desk.ts";
@@ -11,6 +12,7 @@ import { GrantService } from "./grant-service.ts";
 import type { LocalProof } from "./local-proof.ts";
 import { KeysService, PeopleService } from "./people-service.ts";
 import { type AppliedText, PolicyService } from "./policy-service.ts";
+import type { ProviderSettings } from "./settings.ts";
 import { SignInService } from "./sign-in-service.ts";
 import { Signing } from "./signing.ts";
 import {
@@ -35,13 +37,21 @@ export interface ServiceMeans {
   readonly rp: RelyingParty | undefined;
   readonly readFlows: WatchMeans["readFlows"];
   readonly accounts: () => string;
+  readonly providers: readonly ProviderSettings[];
+  /** Alarms go here beside the ledger, in case that is down. */
+  readonly alarmsFile: string;
 }
 
-export function makeServices(means: ServiceMeans): Services {
+export function makeServices(means: ServiceMeans): Services & { readonly alarms: Alarms } {
   const { state, recorder, enforcer, archivist, keyholder, proof, clock, random, rp } = means;
   const events: IdentityEvents = { record: (type, told) => recorder.record(type, told) };
   const store = identityStore(state);
-  const desk = new Desk({ store, clock, random, events, keyholder, rp });
+  const hub = new EventHub(clock.nowMs());
+  const { alarmsFile: file, providers } = means;
+  const alarms = new Alarms({ file, hub, clock, accounts: store.breakGlass });
+  const desk = new Desk({
+    ...{ store, clock, random, events, keyholder, rp, alarms, providers },
+  });
   const signing = new Signing(enforcer, clock);
   const record: Recorder["record"] = (type, told) => recorder.record(type, told);
   const requests = new ActRequests({
@@ -50,15 +60,20 @@ export function makeServices(means: ServiceMeans): Services {
   const grants = new GrantService(requests);
   const texts = state.records<AppliedText>("policy-text");
   const policy = new PolicyService({ enforcer, clock, texts, drafts: state.records("draft") });
-  const signIns = new SignInService({ desk, enforcer, proof, accounts: means.accounts });
+  const endGrants = (person: string): Promise<void> => grants.endOf(person);
+  const people = new PeopleService(desk, state.records("totp-note"), endGrants);
+  const { accounts } = means;
+  const signIns = new SignInService({ desk, people, enforcer, proof, accounts });
   const watch: WatchMeans = {
     ...{ enforcer, archivist, keyholder, readFlows: means.readFlows },
     nowMs: () => clock.nowMs(),
+    standing: () => alarms.standing(),
   };
   return {
     signIns,
     permissions: signIns,
-    people: new PeopleService(desk, state.records("totp-note"), (person) => grants.endOf(person)),
+    people,
+    alarms,
     keys: new KeysService(desk),
     policy,
     changes: new ChangeService({
@@ -72,6 +87,6 @@ export function makeServices(means: ServiceMeans): Services {
     ledger: new LedgerService(watch, signIns),
     forwarding,
     backups,
-    events: new EventHub(clock.nowMs()),
+    events: hub,
   };
 }

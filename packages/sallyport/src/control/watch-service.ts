@@ -19,8 +19,9 @@ import type { FlowAnswers, FlowRow } from "@sallyport/store";
 import { fields, listOf, word } from "../cli/enforcer-client.ts";
 import type { Status as Enforced } from "../status.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./ask.ts";
-import { later, notBuiltYet } from "./not-built.ts";
+import { later } from "./not-built.ts";
 import { known, pageOver } from "./pages.ts";
+import { recordsOfPerson } from "./records-of-person.ts";
 
 const EXPORT_HINT = "sallyport ledger export";
 const ROWS_READ_MAX = 10_000;
@@ -31,6 +32,8 @@ export interface WatchMeans {
   readonly archivist: AskArchivist;
   readonly keyholder: AskKeyholder;
   readonly nowMs: () => number;
+  /** Alarms that stand, as sentences. */
+  readonly standing: () => Promise<readonly string[]>;
   readFlows<Answer>(use: (answers: FlowAnswers) => Answer): Answer | undefined;
 }
 
@@ -47,7 +50,8 @@ export class StatusService implements Status {
     return {
       ...told,
       ...(pending === undefined ? {} : { pending }),
-      ...{ degraded: [...degraded], islands: [...islands], conduits: conduits.length },
+      degraded: [...degraded, ...(await this.#means.standing())],
+      ...{ islands: [...islands], conduits: conduits.length },
       open: conduits.filter(({ open }) => open).length,
       grants: grants.length,
       refused: denials.reduce((sum, { packets }) => sum + packets, 0),
@@ -170,7 +174,6 @@ export class LedgerService implements Ledger {
     { type, person, since, until }: Parameters<Ledger["records"]>[1],
     { limit, after }: PageRequest,
   ): Promise<Page<LedgerRecord>> {
-    if (person !== undefined) throw notBuiltYet("finding records by person");
     const question = {
       ...(type === undefined ? {} : { type }),
       ...(since === undefined ? {} : { fromMs: Date.parse(since) }),
@@ -178,9 +181,24 @@ export class LedgerService implements Ledger {
       ...(after === undefined ? {} : { from: Number(after) }),
       limit,
     };
+    if (person !== undefined) return this.#ofPerson(caller, person, question);
     const page = fields(await this.#means.archivist({ type: "list", question }));
     const items = listOf(page["records"]).map((record) => this.#told(caller, record));
     return { items, ...(page["next"] === undefined ? {} : { next: word(page["next"]) }) };
+  }
+
+  async #ofPerson(
+    caller: Caller,
+    person: string,
+    question: Parameters<typeof recordsOfPerson>[2],
+  ): Promise<Page<LedgerRecord>> {
+    const { principal } = caller;
+    if (principal === undefined || !this.#permissions.may(principal, "person.read")) {
+      throw new SallyportError("not-permitted", "whoever may not see people finds none");
+    }
+    const { records, next } = await recordsOfPerson(this.#means.archivist, person, question);
+    const items = records.map((record) => this.#told(caller, record));
+    return { items, ...(next === undefined ? {} : { next: String(next) }) };
   }
 
   async record(caller: Caller, index: number): Promise<LedgerRecord> {

@@ -262,5 +262,5 @@ function noteRules(at: At, add: Add, options: SlotRules, reason: PacketReason, c
   const chosen = options.sampled ? [sample, perSecond] : [];
   add(chain, ...chosen, { counter: "sampled" }, log);
   add(chain, nft.set(target, nft.lookup(TARGET, at("zone_mac"))));
-  add(chain, nft.goto("count"));
+  add(chain, nft.goto("refused"));
 }

@@ -92,7 +92,7 @@ export function skeleton({
   };
 }
 
-const CHAINS = ["early_tcp", "early_flags", "count", "writable"];
+const CHAINS = ["early_tcp", "early_flags", "refused", "writable"];
 const BASE_CHAINS: readonly (readonly [string, string, number, string, string?])[] = [
   ["early", "prerouting", -450, "drop"],
   ["judge", "prerouting", -110, "drop"],
@@ -112,7 +112,7 @@ function writingRules(): nft.Command[] {
   const write = (chain: string, name: string, key: nft.Json, ...stmt: nft.Json[]): nft.Command =>
     nft.rule(chain, nft.each("update", name, key, ...stmt));
   return [
-    write("count", "denied", nft.concat(...pair, source, target), nft.COUNTER),
+    write("refused", "denied", nft.concat(...pair, source, target), nft.COUNTER),
     write("writable", "peers", peer, nft.COUNTER),
     write("writable", "flood", nft.meta("priority"), limit),
     write("writable", "sample", nft.concat(...pair, source, to), limit),

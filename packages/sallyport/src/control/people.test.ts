@@ -207,8 +207,8 @@ test("a uid of the box is no person unless an administrator added one of that na
   assert.equal(fields(me.body ?? null)["person"], "erin");
   await anna.signIn();
   await anna.done("POST", "/v1/people/erin/disable", { reason: "left the plant" });
-  const after = await askApi(control.socket, { method: "GET", path: "/v1/session", headers });
-  assert.equal(after.status, 401, "at once");
+  const then = await askApi(control.socket, { method: "GET", path: "/v1/session", headers });
+  assert.equal(then.status, 401, "at once");
   await assert.rejects(signInByUid(control.socket, uid), { code: "sign-in-failed" });
 });
 

@@ -19,6 +19,7 @@ import {
 } from "@sallyport/ledger";
 import { type ArchivistCaller, readArchivistRequest } from "./archivist/archivist-messages.ts";
 import { ArchivistService } from "./archivist/archivist-service.ts";
+import { readBefore, recordRestore } from "./archivist/before.ts";
 import { Follower } from "./archivist/follower.ts";
 import { archivistSocket, instanceNamed } from "./instance.ts";
 import { serveLines } from "./line-socket.ts";
@@ -77,18 +78,28 @@ fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
 const { seed, origin } = signingKey();
 const { keys, threshold } = witnesses();
 const signer = signerFromSeed(origin, seed);
+/** What a restore brought: the last head of the ledger that this one goes on from, and the key that signed it. */
+const beforeDirectory = path.join(directory, "before");
+const before = readBefore(beforeDirectory);
 const ledger = openLedger({
   directory: path.join(directory, "ledger"),
   signer,
   nowMs: Date.now,
   randomness: (sizeBytes) => randomBytes(sizeBytes),
   witnesses: keys.map(verifierKeyOf),
+  ...(before === undefined ? {} : { continuesCopy: true }),
   ...(threshold === undefined ? {} : { threshold }),
 });
+if (before !== undefined) {
+  await recordRestore(ledger, before, Date.now());
+  // Its record says it all. From now on a signer's state that is gone is a fault again.
+  fs.rmSync(beforeDirectory, { recursive: true });
+}
 const service = new ArchivistService({
   ledger,
   key: formatVerifierKey(verifierKey(origin, ED25519, signer.publicKey)),
   exportsDirectory,
+  copyDirectory: path.join(directory, "copy"),
   addWitness,
   nowMs: Date.now,
 });

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createApi, serveLocal, serveTls } from "@sallyport/api";
 import { relyingParty, removeEnded } from "@sallyport/identity";
 import { identityStore, openStateStore } from "@sallyport/store";
+import { backupsDir } from "./backup/kept-backups.ts";
 import { askSocket } from "./cli/enforcer-client.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./control/ask.ts";
 import { LocalProof } from "./control/local-proof.ts";
@@ -64,6 +65,7 @@ const services = makeServices({
   proof: new LocalProof(proofDir(instance), clock, random),
   rp: "kind" in rp ? undefined : rp,
   readFlows: (use) => askFlows(instance, use),
+  backupsDirectory: backupsDir(instance),
   accounts: () => fs.readFileSync("/etc/passwd", "utf8"),
 });
 let requests = 0;

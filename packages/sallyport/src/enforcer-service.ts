@@ -6,6 +6,7 @@ import { type Act, digestOf, type GrantTerms } from "./approvals/act.ts";
 import { type Approved, ApprovalDesk } from "./approvals/approval-desk.ts";
 import { ApproverActs } from "./approvals/approver-acts.ts";
 import type { ApproverBook } from "./approvals/approver-book.ts";
+import { backupInChild } from "./backup-child.ts";
 import { ClockWatch } from "./clock-watch.ts";
 import { type CompilerHome, compileInChild } from "./compile-child.ts";
 import { DriftNews } from "./drift-news.ts";
@@ -36,8 +37,6 @@ const RESCHEDULE_EVERY_MS = 3600 * 1000;
 /** Above this the oldest names are forgotten: twice the most conduits a policy can have. */
 const NAMES_MAX = 40_000;
 
-/** A node of a pair has its own; this release has one node. */
-const NODE_EPOCH = 0;
 /** What only somebody on the box may ask for. */
 const ROOT_ONLY: ReadonlySet<EnforcerRequest["type"]> = new Set(["down", "first-secret"]);
 
@@ -104,7 +103,7 @@ export class EnforcerService {
   }
 
   async answer(request: EnforcerRequest, { caller, connection }: From): Promise<Json> {
-    const { enforcement } = this.#options;
+    const { enforcement, instance } = this.#options;
     if (caller !== "root" && ROOT_ONLY.has(request.type)) {
       throw new SallyportError("denied", `${request.type} is for local root on the box`);
     }
@@ -117,6 +116,7 @@ export class EnforcerService {
         return json({
           legs: enforcement.legs(),
           grants: enforcement.heldGrants(),
+          nodeEpoch: this.#options.approvers.nodeEpoch,
           ...enforcement.status(),
         });
       case "plan":
@@ -155,6 +155,8 @@ export class EnforcerService {
       case "approver-enrol":
         await this.#approve({ act: "enrol", key: request.key }, request, caller);
         return await this.#approvers.enrol(request.key, Date.now());
+      case "backup":
+        return await backupInChild(this.#options.compiler, instance.name);
       case "drift":
         return { differences: (await this.#seekDrift()).map(String) };
       case "down":
@@ -221,8 +223,8 @@ export class EnforcerService {
     if (legs === undefined) return { diagnostics };
     const act = this.#applyOf(legs, author);
     const planSha256 = digestOf(act).toString("hex");
-    const { baseGeneration, nextGeneration } = act;
-    return { diagnostics, legs, planSha256, baseGeneration, nextGeneration };
+    const { baseGeneration, nextGeneration, nodeEpoch } = act;
+    return { diagnostics, legs, planSha256, baseGeneration, nextGeneration, nodeEpoch };
   }
 
   #applyOf(legs: Legs, author: string): Extract<Act, { readonly act: "apply" }> {
@@ -230,7 +232,7 @@ export class EnforcerService {
     return {
       act: "apply",
       site: legs.site,
-      nodeEpoch: NODE_EPOCH,
+      nodeEpoch: this.#options.approvers.nodeEpoch,
       author,
       baseGeneration: confirmed?.number ?? 0,
       nextGeneration: nextNumber,
@@ -385,7 +387,8 @@ export class EnforcerService {
     needsApproval(approvals);
     const running = this.#options.enforcement.legs();
     const site = running?.site ?? "";
-    const act = { ...terms, site, nodeEpoch: NODE_EPOCH, id, author, startBy };
+    const { nodeEpoch } = this.#options.approvers;
+    const act = { ...terms, site, nodeEpoch, id, author, startBy };
     const about = { caller, running, nowMs: Date.now() };
     const approved = await this.#desk.approve(act, approvals, about);
     this.#recordBefore(act, approved);

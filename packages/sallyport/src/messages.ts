@@ -77,6 +77,7 @@ export type EnforcerRequest =
   | { readonly type: "first-check"; readonly token: string }
   | { readonly type: "first-enrol"; readonly key: FirstApprover; readonly proof: string }
   | { readonly type: "drift" }
+  | { readonly type: "backup" }
   | { readonly type: "down" };
 
 export type EnforcerReply =
@@ -110,6 +111,7 @@ export function readRequest(line: string): EnforcerRequest {
     case "running":
     case "grant-list":
     case "drift":
+    case "backup":
     case "approver-list":
     case "first-secret":
     case "down":

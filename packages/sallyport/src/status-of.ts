@@ -50,16 +50,7 @@ export function statusOf(
       until: new Date(grant.notAfter).toISOString(),
       packets: grantPackets(grant.id),
     })),
-    denials: counters.denials.map(
-      ({ point, reason, sourceZone, destinationZone, name, packets }) => ({
-        point,
-        reason,
-        sourceZone,
-        destinationZone,
-        conduit: name,
-        packets,
-      }),
-    ),
+    denials: counters.denials.map(({ id: _, name: conduit, ...told }) => ({ ...told, conduit })),
     tripwire: counters.tripwires.map(({ room, inAddrErrors, inNoRoutes, forwDatagrams }) => ({
       room,
       packets: inAddrErrors + inNoRoutes + forwDatagrams,

@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import path from "node:path";
 import { type Json, SallyportError } from "@sallyport/core";
 import type { Ledger, NewRecord, StoredRecord } from "@sallyport/ledger";
@@ -12,6 +13,7 @@ export class ArchivistService {
   readonly #ledger: Ledger;
   readonly #key: string;
   readonly #exports: string;
+  readonly #copyDirectory: string;
   readonly #addWitness: (key: string, threshold: number | undefined) => void;
   readonly #nowMs: () => number;
   readonly #exchanges = new Map<number, WitnessExchange>();
@@ -23,12 +25,15 @@ export class ArchivistService {
     readonly key: string;
     /** Exports are written to folders of this one. */
     readonly exportsDirectory: string;
+    /** A copy for a backup is made here, and taken away at once. */
+    readonly copyDirectory: string;
     readonly addWitness: (key: string, threshold: number | undefined) => void;
     readonly nowMs: () => number;
   }) {
     this.#ledger = options.ledger;
     this.#key = options.key;
     this.#exports = options.exportsDirectory;
+    this.#copyDirectory = options.copyDirectory;
     this.#addWitness = options.addWitness;
     this.#nowMs = options.nowMs;
   }
@@ -61,6 +66,11 @@ export class ArchivistService {
         };
       case "export":
         return await this.#export(request);
+      case "copy":
+        return await this.#copy();
+      case "copy-done":
+        fs.rmSync(this.#copyDirectory, { recursive: true, force: true });
+        return {};
       case "witness-add":
         this.#addWitness(request.key, request.threshold);
         return {};
@@ -115,6 +125,17 @@ export class ArchivistService {
     const range = to === undefined ? {} : { range: { from, to } };
     const done = await this.#ledger.export(directory, { ...range, personal, proofs });
     return { ...done, directory };
+  }
+
+  /** The signed head first: the copy then has at least what it says. */
+  async #copy(): Promise<Json> {
+    const checkpoint = await this.#ledger.checkpoint();
+    const directory = this.#copyDirectory;
+    fs.rmSync(directory, { recursive: true, force: true });
+    fs.mkdirSync(directory, { mode: 0o700 });
+    const file = path.join(directory, "ledger.sqlite");
+    await this.#ledger.copyTo(file);
+    return { file, checkpoint, key: this.#key };
   }
 
   async #cosign(witness: string): Promise<Json> {

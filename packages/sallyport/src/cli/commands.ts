@@ -7,6 +7,13 @@ import {
   approverRevoke,
 } from "./approval-commands.ts";
 import { adminCa, adminLink, api } from "./api-commands.ts";
+import {
+  backupCreate,
+  backupKey,
+  backupList,
+  backupRestore,
+  backupVerify,
+} from "./backup-commands.ts";
 import type { Command } from "./command.ts";
 import { denials, flows } from "./flow-commands.ts";
 import {
@@ -46,5 +53,6 @@ export const commands: readonly Command[] = [
   ...[approve, approverNew, approverAdd, approverList, approverRevoke],
   ...[ledgerStatus, ledgerList, ledgerShow, ledgerProve, ledgerExport, ledgerVerify, ledgerWitness],
   ...[grantAdd, grantOpen, grantList, grantRevoke, denials, flows, islandOn, islandOff, clockTrust],
+  ...[backupKey, backupCreate, backupList, backupVerify, backupRestore],
   ...[adminLink, adminCa, api, version, completionCommand(() => commands)],
 ];

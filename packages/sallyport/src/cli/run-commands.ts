@@ -11,6 +11,7 @@ import { eventsDir, type Instance, instanceNamed } from "../instance.ts";
 import { type Command, EXIT, type Invocation } from "./command.ts";
 import { completion } from "./dispatch.ts";
 import { ask } from "./enforcer-client.ts";
+import { release } from "./release.ts";
 import { statusText } from "./status-text.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../../../..");
@@ -318,9 +319,7 @@ export const version: Command = {
   help: "The version of Sallyport and of the Node it runs on.",
   flags: {},
   async run(invocation) {
-    const { version: own } = JSON.parse(
-      fs.readFileSync(path.join(ROOT, "packages/sallyport/package.json"), "utf8"),
-    ) as { version: string };
+    const own = release();
     invocation.result(
       { sallyport: own, node: process.versions.node },
       `sallyport ${own} (Node ${process.versions.node})`,

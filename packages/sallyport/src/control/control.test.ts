@@ -52,6 +52,7 @@ before(async () => {
     randomness: (size) => randomBytes(size),
   });
   const archivist = new ArchivistService({
+    copyDirectory: at("copy"),
     ...{ ledger, key: "", exportsDirectory: home, addWitness: () => undefined, nowMs: clock.nowMs },
   });
   const answer = async (line: string): Promise<string> => {
@@ -77,6 +78,7 @@ before(async () => {
   assert.ok(!("kind" in rp));
   fs.mkdirSync(at("proof"));
   const services = makeServices({
+    backupsDirectory: at("backups"),
     ...{ state, recorder, clock, random, rp },
     enforcer: enforcer.ask,
     // Through the readers of the sockets: a message that they don't know is found here.

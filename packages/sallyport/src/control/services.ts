@@ -5,6 +5,7 @@ import { identityStore, type StateStore } from "@sallyport/store";
 import type { Recorder } from "../recorder.ts";
 import { ActRequests } from "./act-requests.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./ask.ts";
+import { BackupService } from "./backup-service.ts";
 import { ChangeService } from "./change-service.ts";
 import { Desk } from "./desk.ts";
 import { GrantService } from "./grant-service.ts";
@@ -14,7 +15,6 @@ import { type AppliedText, PolicyService } from "./policy-service.ts";
 import { SignInService } from "./sign-in-service.ts";
 import { Signing } from "./signing.ts";
 import {
-  backups,
   FlowService,
   forwarding,
   LedgerService,
@@ -35,6 +35,7 @@ export interface ServiceMeans {
   readonly rp: RelyingParty | undefined;
   readonly readFlows: WatchMeans["readFlows"];
   readonly accounts: () => string;
+  readonly backupsDirectory: string;
 }
 
 export function makeServices(means: ServiceMeans): Services {
@@ -71,7 +72,10 @@ export function makeServices(means: ServiceMeans): Services {
     flows: new FlowService(watch),
     ledger: new LedgerService(watch, signIns),
     forwarding,
-    backups,
+    backups: new BackupService({
+      ...{ enforcer, record, directory: means.backupsDirectory },
+      ...{ checks: state.records("backup-check"), nowMs: () => clock.nowMs() },
+    }),
     events: new EventHub(clock.nowMs()),
   };
 }

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import type {
-  Backups,
   Caller,
   Conduit,
   Flow,
@@ -227,12 +226,6 @@ export const forwarding: Forwarding = {
   get: later("forwarding of records"),
   put: later("forwarding of records"),
   state: later("forwarding of records"),
-};
-
-export const backups: Backups = {
-  list: later("backups over the API"),
-  create: later("backups over the API"),
-  verify: later("backups over the API"),
 };
 
 /** The place in the answer is the cursor: rows have no name of their own. */

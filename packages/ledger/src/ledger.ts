@@ -119,6 +119,8 @@ export interface Ledger {
   erase(erasure: Erasure, record: NewRecord): Promise<number>;
   /** Writes tlog-tiles with a verifier to an empty or new directory. */
   export(directory: string, options?: ExportOptions): Promise<Exported>;
+  /** Sees that the file has room of its own for records on a full disk; answers whether it has. */
+  keepReserve(): boolean;
   /** Copies all records that are on disk now into a new file, while others are added. */
   copyTo(file: string): Promise<void>;
   /** Waits for appends under way. */

@@ -23,6 +23,7 @@ import type {
   StoredRecord,
   WitnessLink,
 } from "./ledger.ts";
+import { keepReserve } from "./reserve.ts";
 import { RecordReader } from "./list-records.ts";
 import { LogStore } from "./log-store.ts";
 import { EMPTY_ROOT } from "./merkle.ts";
@@ -315,6 +316,10 @@ class DirectoryLedger implements Ledger {
       prove: (index: number) => this.prove(index),
     };
     return exportLedger(source, directory, options);
+  }
+
+  keepReserve(): boolean {
+    return keepReserve(this.#store.database);
   }
 
   copyTo(file: string): Promise<void> {

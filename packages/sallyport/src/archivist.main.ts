@@ -21,11 +21,15 @@ import { type ArchivistCaller, readArchivistRequest } from "./archivist/archivis
 import { ArchivistService } from "./archivist/archivist-service.ts";
 import { readBefore, recordRestore } from "./archivist/before.ts";
 import { Follower } from "./archivist/follower.ts";
+import { type DiskState, diskOf } from "./disk.ts";
 import { archivistSocket, instanceNamed } from "./instance.ts";
 import { serveLines } from "./line-socket.ts";
 import { replyError } from "./messages.ts";
 
 const POLL_MS = 500;
+const RESERVE_EVERY_MS = 60_000;
+/** Where room may be taken to keep it. */
+const ROOMY: ReadonlySet<DiskState> = new Set(["good", "warn"]);
 const SEED_BYTES = 32;
 const CALLERS: readonly ArchivistCaller[] = ["root", "control", "keyholder"];
 
@@ -102,6 +106,7 @@ const service = new ArchivistService({
   copyDirectory: path.join(directory, "copy"),
   addWitness,
   nowMs: Date.now,
+  isFull: () => diskOf(directory).state === "full",
 });
 for (const caller of CALLERS) {
   await serveLines(archivistSocket(instance, caller), async (line) => {
@@ -117,8 +122,26 @@ for (const caller of CALLERS) {
 }
 
 const follower = new Follower(ledger, eventsDirectory, Date.now);
+/** A full disk is waited out: the events stand in their files, and the follower's place in the ledger. */
+async function turn(): Promise<boolean> {
+  try {
+    const more = await follower.turn();
+    if (ledger.isCheckpointDue()) await ledger.checkpoint();
+    return more;
+  } catch (error) {
+    if (!(error instanceof SallyportError && error.code === "ledger-disk-full")) throw error;
+    return false;
+  }
+}
+
+let reserveAtMs = 0;
 for (;;) {
-  const more = await follower.turn();
-  if (ledger.isCheckpointDue()) await ledger.checkpoint();
+  const { state } = diskOf(directory);
+  // Records of the last room's kind only, until there is more.
+  const more = state === "full" ? false : await turn();
+  if (ROOMY.has(state) && Date.now() >= reserveAtMs) {
+    reserveAtMs = Date.now() + RESERVE_EVERY_MS;
+    ledger.keepReserve();
+  }
   if (!more) await sleep(POLL_MS);
 }

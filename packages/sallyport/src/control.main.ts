@@ -20,6 +20,7 @@ import { readSettings } from "./control/settings.ts";
 import { keepRenewed, newCertificate } from "./control/tls.ts";
 import { archivistSocket, enforcerSocket, instanceNamed } from "./instance.ts";
 import { askFlows } from "./journal-place.ts";
+import { keepReserve, RESERVE_EVERY_MS } from "./keep-reserve.ts";
 import { apiSocket, keyholderSocket, proofDir } from "./own-places.ts";
 import { ArchivistRecorder } from "./recorder.ts";
 
@@ -112,4 +113,6 @@ if (room !== "") {
 }
 
 const store = identityStore(state);
+keepReserve(state, directory);
+setInterval(() => keepReserve(state, directory), RESERVE_EVERY_MS);
 setInterval(() => void removeEnded(store, clock).catch(() => undefined), UPKEEP_EVERY_MS);

@@ -1,5 +1,5 @@
 import { type Json, parseIpv4, SallyportError } from "@sallyport/core";
-import type { Counters, Enforcement, Named } from "@sallyport/enforce";
+import { type Counters, type Enforcement, keepReserve, type Named } from "@sallyport/enforce";
 import type { GateListener } from "@sallyport/gate";
 import type { Legs } from "@sallyport/policy/legs";
 import { type Act, digestOf, type GrantTerms } from "./approvals/act.ts";
@@ -147,7 +147,6 @@ export class EnforcerService {
         return await this.#setIsland(request.zone, false);
       case "trust-time":
         await this.#approve({ act: "trust-time" }, request, caller);
-        this.#clock.trust();
         await enforcement.trustTime(true);
         this.#record("time-trusted", {});
         await this.#reschedule();
@@ -204,6 +203,7 @@ export class EnforcerService {
       this.#nextChange = await enforcement.reschedule();
     }
     if (wallMs - this.#driftAt >= DRIFT_EVERY_MS) {
+      keepReserve(this.#options.instance.stateDir);
       await this.#seekDrift();
       await this.#count(wallMs);
     }

@@ -7,6 +7,16 @@ import { WitnessExchange } from "./witness-exchange.ts";
 
 /** Exchanges with witnesses under way at once; an abandoned one gives way to the next. */
 const EXCHANGES_MAX = 8;
+/** Records that are taken on a full disk, into room that was kept for them. */
+const LAST_ROOM: ReadonlySet<string> = new Set([
+  ...["sign-in", "sign-in-refused", "sign-out", "sign-ins-revoked", "stepped-up"].map(
+    (type) => `control.${type}`,
+  ),
+  ...["step-up-refused", "permission-refused", "recovery-code-used"].map(
+    (type) => `control.${type}`,
+  ),
+  ...["keyholder.totp-accepted", "keyholder.totp-refused", "keyholder.totp-removed"],
+]);
 
 /** Answers for one ledger. It has no network: what a witness is asked is carried by whoever asks it to be. */
 export class ArchivistService {
@@ -16,6 +26,7 @@ export class ArchivistService {
   readonly #copyDirectory: string;
   readonly #addWitness: (key: string, threshold: number | undefined) => void;
   readonly #nowMs: () => number;
+  readonly #isFull: () => boolean;
   readonly #exchanges = new Map<number, WitnessExchange>();
   #exchangeIds = 0;
 
@@ -29,6 +40,8 @@ export class ArchivistService {
     readonly copyDirectory: string;
     readonly addWitness: (key: string, threshold: number | undefined) => void;
     readonly nowMs: () => number;
+    /** Whether the disk has only its last room left. */
+    readonly isFull?: () => boolean;
   }) {
     this.#ledger = options.ledger;
     this.#key = options.key;
@@ -36,6 +49,7 @@ export class ArchivistService {
     this.#copyDirectory = options.copyDirectory;
     this.#addWitness = options.addWitness;
     this.#nowMs = options.nowMs;
+    this.#isFull = options.isFull ?? (() => false);
   }
 
   async answer(request: ArchivistRequest, caller: ArchivistCaller): Promise<Json> {
@@ -95,8 +109,17 @@ export class ArchivistService {
       ...record,
       type: `${caller}.${JSON.stringify(record["type"]).replaceAll('"', "")}`,
     }));
+    this.#refuseWhenFull(own);
     const { first, count } = await this.#ledger.append(own as unknown as readonly NewRecord[]);
     return { first, count };
+  }
+
+  /** The last room is for whoever comes to look why, and for what ends. */
+  #refuseWhenFull(records: readonly { readonly type: string }[]): void {
+    if (!this.#isFull() || records.every(({ type }) => LAST_ROOM.has(type))) return;
+    throw new SallyportError("ledger-disk-full", "the disk of the ledger is full", {
+      hint: "make room on the disk of /var/lib/sallyport; nothing was done",
+    });
   }
 
   #head(): Json {

@@ -1,8 +1,10 @@
 /** All services of the API put together. */
+import path from "node:path";
 import { EventHub, type Services } from "@sallyport/api";
 import type { Clock, IdentityEvents, Randomness, RelyingParty } from "@sallyport/identity";
 import { identityStore, type StateStore } from "@sallyport/store";
 import type { Recorder } from "../recorder.ts";
+import { diskOf, diskSentence } from "../disk.ts";
 import { ActRequests } from "./act-requests.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./ask.ts";
 import { BackupService } from "./backup-service.ts";
@@ -55,6 +57,10 @@ export function makeServices(means: ServiceMeans): Services {
   const watch: WatchMeans = {
     ...{ enforcer, archivist, keyholder, readFlows: means.readFlows },
     nowMs: () => clock.nowMs(),
+    degradedBy: () => {
+      const sentence = diskSentence(diskOf(path.dirname(means.backupsDirectory)));
+      return sentence === undefined ? [] : [sentence];
+    },
   };
   return {
     signIns,

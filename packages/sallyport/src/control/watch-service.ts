@@ -30,6 +30,8 @@ export interface WatchMeans {
   readonly archivist: AskArchivist;
   readonly keyholder: AskKeyholder;
   readonly nowMs: () => number;
+  /** Sentences on what is not the enforcer's to know, such as the disk. */
+  readonly degradedBy: () => readonly string[];
   readFlows<Answer>(use: (answers: FlowAnswers) => Answer): Answer | undefined;
 }
 
@@ -46,7 +48,11 @@ export class StatusService implements Status {
     return {
       ...told,
       ...(pending === undefined ? {} : { pending }),
-      ...{ degraded: [...degraded], islands: [...islands], conduits: conduits.length },
+      ...{
+        degraded: [...degraded, ...this.#means.degradedBy()],
+        islands: [...islands],
+        conduits: conduits.length,
+      },
       open: conduits.filter(({ open }) => open).length,
       grants: grants.length,
       refused: denials.reduce((sum, { packets }) => sum + packets, 0),

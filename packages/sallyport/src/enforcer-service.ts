@@ -45,17 +45,9 @@ interface From {
   readonly connection: number;
 }
 
-type ApproverRequest = Extract<
-  EnforcerRequest,
-  {
-    readonly type:
-      | "approver-list"
-      | "approver-revoke"
-      | "first-secret"
-      | "first-check"
-      | "first-enrol";
-  }
->;
+type First = "first-secret" | "first-check" | "first-enrol";
+type Approver = "approver-list" | "approver-revoke" | First;
+type ApproverRequest = Extract<EnforcerRequest, { readonly type: Approver }>;
 
 export interface ServiceOptions {
   readonly instance: Instance;

@@ -7,11 +7,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { openFlowStore } from "@sallyport/store";
 import { diskOf } from "./disk.ts";
 import { eventOutput } from "./event-output.ts";
-import { Journal } from "./journal.ts";
+import { Journal, Retention } from "./journal.ts";
 import { flowsFile } from "./journal-place.ts";
 
 const POLL_MS = 1000;
-const PRUNE_EVERY_MS = 60_000;
 
 const output = eventOutput(Date.now);
 const [eventsDirectory = "", directory = ""] = process.argv.slice(2);
@@ -23,7 +22,7 @@ function tell(type: string, fields: object): void {
 const { store, damaged } = await openFlowStore(flowsFile(directory));
 if (damaged !== undefined) tell("journal-damaged", { damaged });
 const journal = new Journal(store, eventsDirectory, (news) => tell(news.type, news));
-let pruneAt = 0;
+const retention = new Retention(store);
 /** Counts are bulk: above 95 % they wait in the event files, and a gap is told when those were replaced meanwhile. */
 function isWaiting(): boolean {
   const { state } = diskOf(directory);
@@ -36,10 +35,6 @@ for (;;) {
     continue;
   }
   const more = await journal.turn();
-  if (Date.now() >= pruneAt) {
-    // One step; when it was a full one the next follows after the next turn.
-    const removed = await store.prune(Date.now());
-    pruneAt = removed > 0 ? 0 : Date.now() + PRUNE_EVERY_MS;
-  }
+  await retention.turn(Date.now());
   if (!more) await sleep(POLL_MS);
 }

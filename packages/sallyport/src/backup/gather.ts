@@ -16,8 +16,8 @@ import { readPlain, SEALED_FOR_RECOVERY, SEALING_KEY } from "./recovery-key.ts";
 /** Of an owner's directory only small files are taken: settings, keys of witnesses, sealed things. */
 const FILE_MAX_BYTES = 1024 * 1024;
 const COPY = "backup.copy";
-/** Made by the enforcer, for itself; `.new` is half a file. */
-const ROOT_FILES = ["uids.json", "granted.ndjson"];
+/** Whose uid each file is restored for. */
+const ROOT_FILES = ["uids.json"];
 
 interface Owned {
   readonly databases: BackupSource["databases"];

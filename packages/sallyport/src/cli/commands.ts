@@ -35,6 +35,7 @@ import {
   ledgerWitness,
 } from "./ledger-commands.ts";
 import { diff, explain, exported, fmt, matrix, schema, validate } from "./policy-commands.ts";
+import { supportBundleCommand } from "./support-commands.ts";
 import {
   completionCommand,
   demo,
@@ -54,5 +55,6 @@ export const commands: readonly Command[] = [
   ...[ledgerStatus, ledgerList, ledgerShow, ledgerProve, ledgerExport, ledgerVerify, ledgerWitness],
   ...[grantAdd, grantOpen, grantList, grantRevoke, denials, flows, islandOn, islandOff, clockTrust],
   ...[backupKey, backupCreate, backupList, backupVerify, backupRestore],
+  supportBundleCommand,
   ...[adminLink, adminCa, api, version, completionCommand(() => commands)],
 ];

@@ -23,7 +23,10 @@ export function plantLegs(conduits: number, mix: "direct" | "proxy", more = ""):
   throw new Error(`the generated policy was refused: ${JSON.stringify(some)}`);
 }
 
-/** The same legs with nothing but what is routed at `inner`, and sessions as a benchmark needs. */
+/**
+ * The same legs with nothing but what is routed at `inner`, and sessions as a benchmark needs. Nothing is dialled
+ * from the gateway's address: where the kernel translates anything, each new session pays for it, with one rule or many.
+ */
 export function innerOnly(legs: Legs, udpSeconds: number, sessionsPerZone: number): Legs {
   return {
     ...legs,
@@ -31,7 +34,9 @@ export function innerOnly(legs: Legs, udpSeconds: number, sessionsPerZone: numbe
       sessionsPerZone,
       timeoutsSeconds: { ...legs.limits.timeoutsSeconds, udp: udpSeconds },
     },
-    zones: legs.zones.filter((zone) => zone.point === "inner" && zone.kind !== "dmz"),
+    zones: legs.zones
+      .filter((zone) => zone.point === "inner" && zone.kind !== "dmz")
+      .map(({ dialledFrom: _, ...zone }) => zone),
     attachments: legs.attachments.filter(({ point }) => point === "inner"),
     rooms: [],
   };

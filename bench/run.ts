@@ -1,7 +1,7 @@
 /**
  * Runs the benchmarks one after another: `npm run bench`, `npm run bench -- NAME`. `--check` fails
  * when a ratio falls short of its goal; an absent peer is skipped, never passed. Nothing is written
- * unless `--write`, which renews the reference page and the baseline.
+ * unless `--write`, which renews what was measured in the baseline, and the reference page from it.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -52,18 +52,38 @@ async function runOne(bench: Bench): Promise<Row[]> {
   return judge(bench.name, bench.goals, results);
 }
 
+const kept = path.join(directory, "baseline.json");
+
+type Baseline = Readonly<Record<string, Result & { readonly measured: string }>>;
+
+/** Rows of all benchmarks as they were last measured, each with its day. */
+function written(all: readonly Bench[], rows: readonly Row[]): string {
+  const old = fs.existsSync(kept) ? (JSON.parse(fs.readFileSync(kept, "utf8")) as Baseline) : {};
+  const measured = new Date().toISOString().slice(0, 10);
+  const now = rows.map(({ bench, goal, ratio, note, verdict }) => {
+    const result = verdict === "skipped" ? { ratio, skipped: note } : { ratio, note };
+    return [`${bench}/${goal.id}`, { id: goal.id, ...result, measured }] as const;
+  });
+  const baseline: Baseline = { ...old, ...Object.fromEntries(now) };
+  fs.writeFileSync(kept, `${JSON.stringify(baseline, null, 2)}\n`);
+  const shown = all.flatMap(({ name, goals }) => {
+    const results = goals.flatMap(({ id }) => {
+      const result = baseline[`${name}/${id}`];
+      if (result === undefined) return [];
+      return [{ ...result, note: `${result.measured}: ${result.note ?? ""}` }];
+    });
+    return judge(name, goals, results);
+  });
+  return table(shown);
+}
+
 /** Replaces what stands between the marks; the prose around it is people's. */
-function write(rows: readonly Row[]): void {
+function write(text: string): void {
   const old = fs.readFileSync(page, "utf8");
   const [begin, end] = [old.indexOf(BEGIN), old.indexOf(END)];
   if (begin < 0 || end < begin) throw new Error(`${page} has no ${BEGIN} … ${END}`);
-  const text = `${BEGIN}\n\`npm run bench -- --write\` printed:\n\n${table(rows)}\n`;
-  fs.writeFileSync(page, old.slice(0, begin) + text + old.slice(end));
-  const baseline = Object.fromEntries(
-    rows.map((row) => [`${row.bench}/${row.goal.id}`, row.ratio]),
-  );
-  const file = path.join(directory, "baseline.json");
-  fs.writeFileSync(file, `${JSON.stringify(baseline, null, 2)}\n`);
+  const renewed = `${BEGIN}\n\`npm run bench -- --write\` printed:\n\n${text}\n`;
+  fs.writeFileSync(page, old.slice(0, begin) + renewed + old.slice(end));
 }
 
 async function main(): Promise<number> {
@@ -75,17 +95,13 @@ async function main(): Promise<number> {
     console.log(`no benchmark is called ${positionals.join(", ") || "*.bench.ts"}`);
     return 1;
   }
-  if (values.write === true && positionals.length > 0) {
-    console.log("--write renews the whole page; leave out the names");
-    return 64;
-  }
   const rows: Row[] = [];
   for (const file of wanted) rows.push(...(await runOne(await load(file))));
   console.log(table(rows));
   const count = (verdict: Row["verdict"]): number =>
     rows.filter((row) => row.verdict === verdict).length;
   console.log(`${count("met")} met, ${count("missed")} missed, ${count("skipped")} skipped`);
-  if (values.write === true) write(rows);
+  if (values.write === true) write(written(await Promise.all(files.sort().map(load)), rows));
   // A run in which every peer was absent has measured nothing.
   return values.check === true && (count("missed") > 0 || count("met") === 0) ? 1 : 0;
 }

@@ -147,6 +147,7 @@ class Person {
 
 const anna = new Person("anna");
 const erin = new Person("erin");
+const olga = new Person("olga");
 let annasKey: KeyObject;
 
 test("all processes behind the API answer, each with a uid of its own", { skip }, async () => {
@@ -194,6 +195,18 @@ test("root's link lets the first administrator in, once, and their key is the fi
   await anna.enroll();
 });
 
+/** A second approver, who is no administrator; root enrolls their key. */
+async function enrollOlga(): Promise<KeyObject> {
+  const person = { id: "olga", name: "Olga", roles: ["approver"] };
+  const { secret } = await anna.done("POST", "/v1/people", person);
+  await olga.done("POST", "/v1/sign-in/link", { secret: word(secret) });
+  await olga.enroll();
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  const spki = publicKey.export({ type: "spki", format: "der" }).toString("base64");
+  cli("approver", "add", "olga", "--person", "olga", "--key", spki);
+  return privateKey;
+}
+
 test("an engineer's draft is planned, signed by somebody else, applied, confirmed, and on record", {
   skip,
 }, async () => {
@@ -219,9 +232,14 @@ test("an engineer's draft is planned, signed by somebody else, applied, confirme
 
   const digest = createHash("sha256").update(word(signable["bytes"])).digest();
   const message = Buffer.from(`sallyport-approval/v1\n${digest.toString("hex")}\n`);
-  const signature = sign(null, message, annasKey).toString("base64url");
-  const approval = { kind: "ed25519", key: "first-anna", signature };
-  const approved = await anna.done("POST", `${where}/approvals`, approval);
+  const by = (key: string, privateKey: KeyObject): Json => {
+    const signature = sign(null, message, privateKey).toString("base64url");
+    return { kind: "ed25519", key, signature };
+  };
+  const alone = await anna.done("POST", `${where}/approvals`, by("first-anna", annasKey));
+  assert.equal(alone["state"], "planned", "an administrator never counts alone");
+  const olgas = await enrollOlga();
+  const approved = await olga.done("POST", `${where}/approvals`, by("olga", olgas));
   assert.equal(approved["state"], "approved");
   const was = Number(fields(await ask(name, { type: "status" }))["generation"]);
   assert.equal((await erin.done("POST", `${where}/apply`, order))["state"], "applied");

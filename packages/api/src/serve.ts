@@ -55,6 +55,8 @@ export interface TlsOptions {
 export interface LocalOptions {
   /** In a directory that only those who may ask can enter; the caller makes it and clears it. */
   readonly socketPath: string;
+  /** Who alone can enter the directory; `local` where everybody on the machine can. */
+  readonly peer?: "root";
 }
 
 export interface Listening {
@@ -86,12 +88,12 @@ export function serveTls(
 
 export function serveLocal(
   api: Api,
-  { socketPath }: LocalOptions,
+  { socketPath, peer }: LocalOptions,
   bounds: Partial<ListenerBounds> = {},
 ): Promise<Listening> {
   const all = { ...LISTENER_BOUNDS, ...bounds };
   const server = http.createServer(httpOptions(all));
-  bind(server, api, () => ({ peer: "local", transport: "local" }), all);
+  bind(server, api, () => ({ peer: peer ?? "local", transport: "local" }), all);
   return listen(server, { path: socketPath }, () => undefined);
 }
 

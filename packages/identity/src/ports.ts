@@ -36,6 +36,7 @@ export type EventType =
   | "passkey-refused"
   | "passkey-removed"
   | "password-set"
+  | "password-removed"
   | "recovery-codes-made"
   | "recovery-code-used"
   | "person-added"

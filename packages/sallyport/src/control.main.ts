@@ -2,7 +2,7 @@
  * `control`: people's sign-ins, drafts, and the API. It asks and shows; what opens is judged by the enforcer, from
  * signatures that cannot be made here. In its DMZ room it also listens with TLS.
  */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -16,12 +16,12 @@ import { askSocket } from "./cli/enforcer-client.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./control/ask.ts";
 import { LocalProof } from "./control/local-proof.ts";
 import { makeServices } from "./control/services.ts";
-import { readSettings } from "./control/settings.ts";
-import { keepRenewed, newCertificate } from "./control/tls.ts";
+import { readSettings, settingsFile } from "./control/settings.ts";
+import { givenCertificate, keepRenewed, newCertificate } from "./control/tls.ts";
 import { archivistSocket, enforcerSocket, instanceNamed } from "./instance.ts";
 import { askFlows } from "./journal-place.ts";
 import { keepReserve, RESERVE_EVERY_MS } from "./keep-reserve.ts";
-import { apiSocket, keyholderSocket, proofDir } from "./own-places.ts";
+import { apiSocket, keyholderSocket, proofDir, rootApiSocket } from "./own-places.ts";
 import { ArchivistRecorder } from "./recorder.ts";
 
 const UPKEEP_EVERY_MS = 3600 * 1000;
@@ -29,11 +29,13 @@ const UPKEEP_EVERY_MS = 3600 * 1000;
 const RETRY_MS = 1000;
 const TRIES_MAX = 30;
 const HTTPS = 443;
+const SETTINGS_EVERY_MS = 5000;
 
 const [name = "main", room = "", directory = ""] = process.argv.slice(2);
 const instance = instanceNamed(name);
 fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-const settings = readSettings(directory);
+const ownSettings = settingsFile(instance);
+const settings = readSettings(ownSettings);
 
 const enforcer: AskEnforcer = (request) => askSocket(enforcerSocket(instance, "control"), request);
 const archivist: AskArchivist = (request) =>
@@ -59,10 +61,13 @@ function ownAddresses(): readonly string[] {
 
 const names = [...new Set([...settings.names, ...ownAddresses(), "localhost"])];
 const host = names.find((one) => !("kind" in relyingParty(`https://${one}`, name))) ?? "localhost";
+const recorder = new ArchivistRecorder(archivistSocket(instance, "control"), Date.now);
 const rp = relyingParty(`https://${authorityOf(host)}`, `Sallyport ${name}`);
 const services = makeServices({
   ...{ state, enforcer, archivist, keyholder, clock, random },
-  recorder: new ArchivistRecorder(archivistSocket(instance, "control"), Date.now),
+  recorder,
+  alarmsFile: path.join(directory, "alarms.ndjson"),
+  providers: settings.providers,
   proof: new LocalProof(proofDir(instance), clock, random),
   rp: "kind" in rp ? undefined : rp,
   readFlows: (use) => askFlows(instance, use),
@@ -81,16 +86,38 @@ const api = createApi(services, {
 
 /** A keyholder that starts at the same time is waited for; anything else ends this process, and its end says why. */
 async function firstCertificate(
+  given: () => ReturnType<typeof givenCertificate>,
   renew: () => ReturnType<typeof newCertificate>,
-): ReturnType<typeof newCertificate> {
+): Promise<Parameters<typeof keepRenewed>[0]> {
   for (let tries = 1; ; tries++) {
     try {
-      return await renew();
+      const certificate = await given();
+      if (certificate !== undefined) return { certificate, isGiven: true };
+      return { certificate: await renew(), isGiven: false };
     } catch (error) {
       if (tries === TRIES_MAX) throw error;
       await sleep(RETRY_MS);
     }
   }
+}
+
+/** In the status until it is mended; in the ledger once for each certificate. */
+let ending = 0;
+function onCertificate(endMs: number | undefined): void {
+  const until = endMs === undefined ? undefined : new Date(endMs).toISOString();
+  services.alarms.stand(
+    "certificate",
+    until === undefined ? undefined : `the certificate ends at ${until} and was not renewed`,
+  );
+  if (endMs === undefined || until === undefined || endMs === ending) return;
+  ending = endMs;
+  const told = { until, names };
+  const ways = [
+    services.alarms.raise("certificate-ending", told),
+    recorder.record("certificate-ending", told),
+  ];
+  // What could not be written stays in the status.
+  void Promise.allSettled(ways);
 }
 
 const socketPath = apiSocket(instance);
@@ -99,13 +126,20 @@ await serveLocal(api, { socketPath });
 // Everybody on the box may connect; who they are a sign-in shows.
 fs.chmodSync(socketPath, 0o666);
 
+const rootSocket = rootApiSocket(instance);
+fs.rmSync(rootSocket, { force: true });
+await serveLocal(api, { socketPath: rootSocket, peer: "root" });
+
 if (room !== "") {
   const renew = (): ReturnType<typeof newCertificate> => newCertificate(keyholder, names);
-  const certificate = await firstCertificate(renew);
+  const given = (): ReturnType<typeof givenCertificate> => givenCertificate(keyholder);
+  const first = await firstCertificate(given, renew);
   // Its room has one link, to `outer`, whose engine lets through what the policy names.
-  const listening = await serveTls(api, { certificate, host: "0.0.0.0", port: settings.port });
-  keepRenewed(certificate, {
-    renew,
+  const { port, tls: minVersion } = settings;
+  const { certificate } = first;
+  const listening = await serveTls(api, { certificate, host: "0.0.0.0", port, minVersion });
+  keepRenewed(first, {
+    ...{ renew, given, alarm: onCertificate },
     replace: (next) => listening.replaceCertificate(next),
     nowMs: Date.now,
     wait: (ms, then) => void setTimeout(then, ms),
@@ -116,3 +150,25 @@ const store = identityStore(state);
 keepReserve(state, directory);
 setInterval(() => keepReserve(state, directory), RESERVE_EVERY_MS);
 setInterval(() => void removeEnded(store, clock).catch(() => undefined), UPKEEP_EVERY_MS);
+
+/** Other settings are taken by starting anew, which the supervisor does; those that cannot be read change nothing. */
+let seen = textOfSettings();
+function textOfSettings(): string {
+  return fs.existsSync(ownSettings) ? fs.readFileSync(ownSettings, "utf8") : "";
+}
+async function lookAtSettings(): Promise<void> {
+  const text = textOfSettings();
+  if (text === seen) return;
+  seen = text;
+  try {
+    readSettings(ownSettings);
+  } catch (error) {
+    const because = error instanceof Error ? error.message : String(error);
+    services.alarms.stand("settings", `new settings are not in force: ${because}`);
+    return;
+  }
+  const digest = createHash("sha256").update(text).digest("hex");
+  await recorder.record("settings-changed", { sha256: digest }).catch(() => undefined);
+  process.exit(0);
+}
+setInterval(() => void lookAtSettings(), SETTINGS_EVERY_MS);

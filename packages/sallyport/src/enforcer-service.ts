@@ -40,6 +40,11 @@ const NAMES_MAX = 40_000;
 /** What only somebody on the box may ask for. */
 const ROOT_ONLY: ReadonlySet<EnforcerRequest["type"]> = new Set(["down", "first-secret"]);
 
+/** The keyholder looks up which addresses are the gateway's own before it signs them, and asks nothing else. */
+function mayAsk(caller: Caller, type: EnforcerRequest["type"]): boolean {
+  return caller === "root" || (caller === "control" ? !ROOT_ONLY.has(type) : type === "running");
+}
+
 interface From {
   readonly caller: Caller;
   readonly connection: number;
@@ -90,13 +95,12 @@ export class EnforcerService {
       this.#record("rolled-back", { generation: rolledBack, by: "nobody confirmed" });
     }
     this.#record("booted", { generation });
-    this.#nextChange = await this.#options.enforcement.reschedule();
-    this.#tell();
+    await this.#reschedule();
   }
 
   async answer(request: EnforcerRequest, { caller, connection }: From): Promise<Json> {
     const { enforcement, instance } = this.#options;
-    if (caller !== "root" && ROOT_ONLY.has(request.type)) {
+    if (!mayAsk(caller, request.type)) {
       throw new SallyportError("denied", `${request.type} is for local root on the box`);
     }
     switch (request.type) {
@@ -288,10 +292,8 @@ export class EnforcerService {
     const approved = await this.#approve({ act: "grant", ...wanted }, asked, caller);
     const source = parseIpv4(wanted.source);
     if (source === undefined) {
-      throw new SallyportError(
-        "bad-message",
-        `grant.source "${wanted.source}" is not an IPv4 address`,
-      );
+      const why = `grant.source "${wanted.source}" is not an IPv4 address`;
+      throw new SallyportError("bad-message", why);
     }
     const id = `g-${asked.id.replace(/^[a-z]-/, "")}`;
     const grant = await this.#options.enforcement.addGrant({ ...wanted, id, source });

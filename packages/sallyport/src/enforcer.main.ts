@@ -40,27 +40,23 @@ const service = new EnforcerService({
 await service.boot();
 /** One door a caller. */
 function answerTo(caller: Caller): LineHandler {
-  return async (line, connection) => await answer(line, { caller, connection });
+  return async (line, connection) => {
+    let reply: EnforcerReply;
+    try {
+      const result: Json = await service.answer(readRequest(line), { caller, connection });
+      reply = { ok: true, result };
+    } catch (error) {
+      reply = { ok: false, error: replyError(error) };
+      const { code, message } = reply.error;
+      events.append(Date.now(), "request-refused", { caller, code, message });
+    }
+    return JSON.stringify(reply);
+  };
 }
 
-async function answer(
-  line: string,
-  from: { readonly caller: Caller; readonly connection: number },
-): Promise<string> {
-  let reply: EnforcerReply;
-  try {
-    const result: Json = await service.answer(readRequest(line), from);
-    reply = { ok: true, result };
-  } catch (error) {
-    reply = { ok: false, error: replyError(error) };
-    const { code, message } = reply.error;
-    events.append(Date.now(), "request-refused", { caller: from.caller, code, message });
-  }
-  return JSON.stringify(reply);
+for (const caller of ["root", "control", "keyholder"] as const) {
+  await serveLines(enforcerSocket(instance, caller), answerTo(caller));
 }
-
-await serveLines(enforcerSocket(instance, "root"), answerTo("root"));
-await serveLines(enforcerSocket(instance, "control"), answerTo("control"));
 
 // One tick at a time: a slow kernel must not pile them up.
 async function tick(): Promise<void> {

@@ -3,7 +3,7 @@
  * through the same socket and event files as the command line.
  * @module
  */
-export { type ApiAnswer, type ApiRequest, askApi, signInByUid } from "./cli/api-commands.ts";
+export { type ApiAnswer, type ApiRequest, askApi, signInByUid } from "./cli/api-client.ts";
 export { ask, askSocket, fields, listOf, word } from "./cli/enforcer-client.ts";
 export { localRoot } from "./cli/local-root.ts";
 export { readPolicy } from "./cli/policy-files.ts";
@@ -13,6 +13,12 @@ export { table } from "./cli/table.ts";
 export { denialLine, isRefusal } from "./cli/flow-commands.ts";
 export { type Finding, runDoctor } from "./doctor.ts";
 export { EventReader, type StoredEvent } from "./event-reader.ts";
-export { archivistSocket, eventsDir, type Instance, instanceNamed } from "./instance.ts";
-export { apiSocket } from "./own-places.ts";
+export {
+  archivistSocket,
+  enforcerSocket,
+  eventsDir,
+  type Instance,
+  instanceNamed,
+} from "./instance.ts";
+export { apiSocket, keyholderSocket } from "./own-places.ts";
 export type { Status } from "./status.ts";

@@ -43,15 +43,14 @@ export function doorOf(instance: Instance, server: string, caller: string): stri
   return path.join(instance.runDir, `${server}-${caller}`);
 }
 
-/** `root` is the command line; `control` may ask, and never break glass. */
-export function enforcerSocket(instance: Instance, caller: "root" | "control"): string {
+type Asking = "root" | "control" | "keyholder";
+
+/** `root` is the command line; `control` may ask, and never break glass; `keyholder` reads what is in force. */
+export function enforcerSocket(instance: Instance, caller: Asking): string {
   return path.join(doorOf(instance, "enforcer", caller), "enforcer.sock");
 }
 
-export function archivistSocket(
-  instance: Instance,
-  caller: "root" | "control" | "keyholder",
-): string {
+export function archivistSocket(instance: Instance, caller: Asking): string {
   return path.join(doorOf(instance, "archivist", caller), "archivist.sock");
 }
 

@@ -1,15 +1,18 @@
 /**
- * The keyholder: TOTP seeds and the site's certificate authority. What it keeps never leaves it. It has a uid of its own
- * and no network, and answers `control` alone.
+ * The keyholder: TOTP seeds, the site's certificate authority, and secrets of settings. Seeds and the authority's key
+ * never leave it. It has a uid of its own and no network, and answers `control` and local root.
  */
 import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { openStateStore } from "@sallyport/store";
-import { archivistSocket, instanceNamed } from "./instance.ts";
+import { askSocket } from "./cli/enforcer-client.ts";
+import { settingsFile } from "./control/settings.ts";
+import { archivistSocket, enforcerSocket, instanceNamed } from "./instance.ts";
 import { sealingKeys, siteCa } from "./keyholder/keyholder-home.ts";
 import { readKeyholderRequest } from "./keyholder/keyholder-messages.ts";
+import { ownNames } from "./keyholder/own-names.ts";
 import { KeyholderService } from "./keyholder/keyholder-service.ts";
 import { keepReserve, RESERVE_EVERY_MS } from "./keep-reserve.ts";
 import { serveLines } from "./line-socket.ts";
@@ -29,6 +32,11 @@ keepReserve(state, directory);
 setInterval(() => keepReserve(state, directory), RESERVE_EVERY_MS);
 const service = new KeyholderService({
   seeds: state.records("totp-seed"),
+  secrets: state.records("secret"),
+  ownNames: () =>
+    ownNames(settingsFile(instance), (request) =>
+      askSocket(enforcerSocket(instance, "keyholder"), request),
+    ),
   keys,
   ca: await siteCa(directory, name, { keys, nowMs: Date.now(), random }),
   issuer: `Sallyport ${name}`,

@@ -28,8 +28,8 @@ export interface PolicyFile {
   readonly text: string;
 }
 
-/** Known by the socket it used: root at the box's command line, or the `control` process. */
-export type Caller = "root" | "control";
+/** Known by the socket it used: root at the box's command line, or a process of ours. */
+export type Caller = "root" | "control" | "keyholder";
 
 /**
  * A person's signature, or local root's word: whoever can open root's socket is root on the box

@@ -12,6 +12,11 @@ export function apiSocket(instance: Instance): string {
   return path.join(instance.runDir, "api", "api.sock");
 }
 
+/** The same API for local root alone, whom its directory lets in: what is asked here, root asks. */
+export function rootApiSocket(instance: Instance): string {
+  return path.join(doorOf(instance, "control", "root"), "api.sock");
+}
+
 /** Sticky, so that each file in it is of the uid that made it: how a person on the box shows who they are. */
 export function proofDir(instance: Instance): string {
   return path.join(instance.runDir, "proof");

@@ -42,6 +42,8 @@ const flags = ["--disable-sigusr1", `--max-old-space-size=256`];
 const DOORS: readonly (readonly [server: string, caller: string])[] = [
   ["enforcer", "root"],
   ["enforcer", "control"],
+  ["enforcer", "keyholder"],
+  ["control", "root"],
   ["archivist", "root"],
   ["archivist", "control"],
   ["archivist", "keyholder"],

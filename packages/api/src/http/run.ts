@@ -109,7 +109,7 @@ export class Runner {
       if (isAsked) {
         throw new HttpError("sign-in-needed", "sign in first, or send a key that is valid", {
           headers: { "www-authenticate": "Bearer" },
-          hint: "sallyport login",
+          hint: "the console; on the box `sallyport api`, also with --key-file",
         });
       }
     } else {

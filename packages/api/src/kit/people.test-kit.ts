@@ -161,6 +161,14 @@ export class MemoryPeople implements SignIns, Permissions {
     return Promise.reject(wrong());
   }
 
+  breakGlass(): Promise<SignedIn> {
+    return Promise.reject(wrong());
+  }
+
+  recover(): Promise<never> {
+    return Promise.reject(new SallyportError("denied", "only local root recovers"));
+  }
+
   localBegin(_caller: Caller, uid: number) {
     return Promise.resolve({ flow: `uid-${uid}`, directory: "/run/proof", fileName: "f" });
   }
@@ -288,6 +296,11 @@ export class MemoryPeople implements SignIns, Permissions {
       enable: (_caller, id) => this.#change(id, { state: "active" }),
       credentials: async (_caller, id) => (this.#find(id), [credential]),
       removeCredential: async (_caller, id) => void this.#find(id),
+      sealed: () => Promise.resolve([]),
+      seal: async (_caller, id, { holders, roles }) => ({
+        account: { id, roles, holders, sealedAt: this.#clock.iso() },
+        halves: ["one", "two"],
+      }),
       ownCredentials: () => Promise.resolve([credential]),
       passkeyOptions: () => this.passkeyOptions(),
       addPasskey: () => Promise.resolve(credential),

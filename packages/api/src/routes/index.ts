@@ -1,7 +1,7 @@
 /** Every route there is. */
 import type { AnyRoute, Params, Route } from "../http/route.ts";
 import { grantRoutes, zoneRoutes } from "./grants.ts";
-import { approverRoutes, keyRoutes, peopleRoutes } from "./people.ts";
+import { approverRoutes, breakGlassRoutes, keyRoutes, peopleRoutes } from "./people.ts";
 import { changeRoutes, policyRoutes } from "./policy.ts";
 import { sessionRoutes, signInRoutes } from "./sign-in.ts";
 import { ledgerRoutes, settingRoutes, statusRoutes, systemRoutes } from "./watch.ts";
@@ -10,6 +10,7 @@ const routes = [
   ...signInRoutes,
   ...sessionRoutes,
   ...peopleRoutes,
+  ...breakGlassRoutes,
   ...keyRoutes,
   ...policyRoutes,
   ...changeRoutes,

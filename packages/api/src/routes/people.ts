@@ -79,6 +79,22 @@ export const peopleRoutes = [
   }),
 ] as const;
 
+export const breakGlassRoutes = [
+  get("/v1/break-glass", {
+    summary: "List sealed accounts",
+    access: "person.read",
+    answer: z.object({ items: z.array(shapes.sealedAccount) }),
+    run: async ({ people }, caller) => ({ items: await people.sealed(caller) }),
+  }),
+  put("/v1/break-glass/{account}", {
+    summary: "Seal an account, or seal it anew; its halves are shown this once",
+    access: "break-glass.seal",
+    body: shapes.sealing,
+    answer: shapes.sealedHalves,
+    run: ({ people }, caller, { params, body }) => people.seal(caller, params.account, body),
+  }),
+] as const;
+
 export const keyRoutes = [
   get("/v1/keys", {
     summary: "List API keys",

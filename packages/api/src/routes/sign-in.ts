@@ -58,9 +58,9 @@ export const signInRoutes = [
   post("/v1/sign-in/oidc/start", {
     summary: "Begin to sign in at the identity provider",
     access,
-    body: empty,
+    body: shapes.oidcStart,
     answer: shapes.oidcStarted,
-    run: ({ signIns }, caller) => signIns.oidcStart(caller),
+    run: ({ signIns }, caller, { body }) => signIns.oidcStart(caller, body.provider),
   }),
   post("/v1/sign-in/oidc/finish", {
     summary: "Sign in with what the identity provider sent back",
@@ -69,6 +69,23 @@ export const signInRoutes = [
     answer,
     run: async ({ signIns }, caller, { body, session }) =>
       keep(session, await signIns.oidcFinish(caller, body)),
+  }),
+  post("/v1/sign-in/break-glass", {
+    summary: "Open a sealed account with both halves of its secret; raises an alarm",
+    access,
+    body: shapes.breakGlassSignIn,
+    answer,
+    run: async ({ signIns }, caller, { body, session }) =>
+      keep(session, await signIns.breakGlass(caller, body)),
+  }),
+  post("/v1/local-root/recover", {
+    summary: "As local root: a one-time link for a person, who becomes an administrator again",
+    access,
+    localOnly: true,
+    body: shapes.recover,
+    answer: people.invitation,
+    status: 201,
+    run: ({ signIns }, caller, { body }) => signIns.recover(caller, body),
   }),
   post("/v1/sign-in/local/begin", {
     summary: "Begin to prove a uid of this machine",
@@ -135,6 +152,13 @@ export const sessionRoutes = [
     body: shapes.stepUpFinish,
     answer,
     run: ({ signIns }, caller, { body }) => signIns.stepUpFinish(caller, body),
+  }),
+  post("/v1/session/step-up/oidc", {
+    summary: "Begin to give a second factor again at the identity provider",
+    access: "signed-in",
+    body: shapes.oidcStart,
+    answer: shapes.oidcStarted,
+    run: ({ signIns }, caller, { body }) => signIns.oidcStart(caller, body.provider),
   }),
   get("/v1/session/credentials", {
     summary: "List own credentials",

@@ -15,7 +15,7 @@ export interface Principal {
 /** Where a request came from. */
 export interface Origin {
   readonly requestId: string;
-  /** Address, or `local` for the local socket. */
+  /** Address; `local` for the local socket, `root` for that which only local root can reach. */
   readonly peer: string;
   readonly transport: "tls" | "local";
   readonly userAgent: string;

@@ -23,6 +23,14 @@ export interface People {
   credentials(caller: Caller, person: string): Promise<readonly Credential[]>;
   removeCredential(caller: Caller, person: string, credential: string): Promise<void>;
 
+  sealed(caller: Caller): Promise<readonly z.infer<typeof shapes.sealedAccount>[]>;
+  /** The account's secret exists only as the two halves that are answered. */
+  seal(
+    caller: Caller,
+    account: string,
+    terms: z.infer<typeof shapes.sealing>,
+  ): Promise<z.infer<typeof shapes.sealedHalves>>;
+
   /** What follows is about the caller's own credentials. */
   ownCredentials(caller: Caller): Promise<readonly Credential[]>;
   passkeyOptions(caller: Caller): Promise<z.infer<typeof signIn.passkeyOptions>>;

@@ -18,6 +18,7 @@ export const PERMISSIONS = [
   "person.read",
   "person.manage",
   "api-key.manage",
+  "break-glass.seal",
   "setting.change",
   "evidence.read",
   "evidence.prove",
@@ -33,6 +34,7 @@ export const STEP_UP: ReadonlySet<string> = new Set<Permission>([
   "path.approve",
   "person.manage",
   "api-key.manage",
+  "break-glass.seal",
   "setting.change",
 ]);
 

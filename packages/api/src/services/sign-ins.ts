@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { Page, PageRequest } from "../shapes/common.ts";
+import type * as people from "../shapes/people.ts";
 import type * as shapes from "../shapes/sign-in.ts";
 import type { Caller, Origin, Presented, Principal } from "./caller.ts";
 
@@ -30,8 +31,18 @@ export interface SignIns {
     secret: string,
     first?: z.infer<typeof shapes.linkSignIn>["first"],
   ): Promise<SignedIn>;
-  oidcStart(caller: Caller): Promise<z.infer<typeof shapes.oidcStarted>>;
+  /** Of somebody who is signed in: to step up. `flow` binds the answer to whoever keeps it. */
+  oidcStart(
+    caller: Caller,
+    provider: string | undefined,
+  ): Promise<z.infer<typeof shapes.oidcStarted>>;
   oidcFinish(caller: Caller, answer: z.infer<typeof shapes.oidcFinish>): Promise<SignedIn>;
+  breakGlass(caller: Caller, answer: z.infer<typeof shapes.breakGlassSignIn>): Promise<SignedIn>;
+  /** Throws `denied` unless it came through the door of local root. */
+  recover(
+    caller: Caller,
+    order: z.infer<typeof shapes.recover>,
+  ): Promise<z.infer<typeof people.invitation>>;
   localBegin(caller: Caller, uid: number): Promise<z.infer<typeof shapes.localChallenge>>;
   localFinish(caller: Caller, flow: string): Promise<SignedIn>;
 

@@ -83,3 +83,25 @@ export const firstApprover = z
   .meta({ id: "FirstApprover" });
 
 export const enrolled = z.object({ id }).meta({ id: "EnrolledApprover" });
+
+/** Its roles are what it may while it is open, two hours at most. */
+export const sealing = z
+  .strictObject({ holders: z.tuple([id, id]), roles: z.array(id).min(1).max(16) })
+  .meta({ id: "Sealing" });
+
+export const sealedAccount = z
+  .object({
+    id,
+    roles: z.array(id),
+    /** The people who have a half each. */
+    holders: z.array(id),
+    sealedAt: time,
+    /** Then it was used up, and must be sealed anew. */
+    openedAt: time.exactOptional(),
+  })
+  .meta({ id: "SealedAccount" });
+
+/** To be printed, given to the holders, and kept nowhere. */
+export const sealedHalves = z
+  .object({ account: sealedAccount, halves: z.array(secret) })
+  .meta({ id: "SealedHalves" });

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { base64url, id, line, secret, time } from "./common.ts";
+import { base64url, id, line, reason, secret, time } from "./common.ts";
 
 /** What the browser's WebAuthn API takes and gives, as its own toJSON() writes it. */
 export const passkeyOptions = z
@@ -69,11 +69,31 @@ export const linkSignIn = z
   })
   .meta({ id: "LinkSignIn" });
 
+/** Which of the gateway's providers; the first of its settings where absent. */
+const provider = id.exactOptional();
+export const oidcStart = z.strictObject({ provider }).meta({ id: "OidcStart" });
 export const oidcStarted = z.object({ flow: secret, url: z.string() }).meta({ id: "OidcStarted" });
 
-export const oidcFinish = z
-  .strictObject({ flow: secret, state: secret, code: z.string().min(1).max(4096) })
-  .meta({ id: "OidcFinish" });
+/** What the provider sent the browser back with; `iss` (RFC 9207) wherever it was there. */
+const oidcAnswer = {
+  ...{ flow: secret, state: secret, code: z.string().min(1).max(4096) },
+  iss: z.string().min(1).max(1024).exactOptional(),
+  provider,
+};
+export const oidcFinish = z.strictObject(oidcAnswer).meta({ id: "OidcFinish" });
+
+/** Local root at the command line. */
+export const recover = z
+  .strictObject({
+    ...{ person: id, reason },
+    /** Otherwise old factors, which somebody else may have found, are forgotten. */
+    keepFactors: z.boolean().exactOptional(),
+  })
+  .meta({ id: "Recover" });
+
+export const breakGlassSignIn = z
+  .strictObject({ account: id, halves: z.tuple([secret, secret]), reason: line(500) })
+  .meta({ id: "BreakGlassSignIn" });
 
 export const localBegin = z
   .strictObject({
@@ -119,6 +139,7 @@ export const stepUpFinish = z
   .discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("passkey"), flow: secret, credential: passkeyAssertion }),
     z.strictObject({ kind: z.literal("totp"), totp }),
+    z.strictObject({ kind: z.literal("oidc"), ...oidcAnswer }),
   ])
   .meta({ id: "StepUpFinish" });
 

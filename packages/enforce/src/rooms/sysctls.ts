@@ -28,6 +28,8 @@ const ENGINE_ROOM: Readonly<Record<string, string>> = {
   "net/ipv4/fwmark_reflect": "1",
   "net/ipv4/icmp_echo_ignore_all": "1",
   "net/ipv4/icmp_errors_use_inbound_ifaddr": "1",
+  // These rooms hold no socket; without this the kernel looks for one at each packet, before it routes.
+  "net/ipv4/ip_early_demux": "0",
 };
 
 const EVERY_ROOM: Readonly<Record<string, string>> = {

@@ -65,7 +65,9 @@ export function enrolFirstApprover(
   if (given === undefined || !equalBytes(given, proven)) return refuse("first-approver-proof");
   const { person, kind, spki, credentialId, rpId, origin } = wanted;
   const passkey = kind === "passkey" ? { credentialId, rpId, origin, counter: 0 } : {};
-  return { kind: "enrolled", key: { id, person, kind, spki, enrolledAtMs: nowMs, ...passkey } };
+  // Whoever opened the link is an administrator, who could make approvers: they never count alone.
+  const own = { id, person, kind, spki, enrolledAtMs: nowMs, neverAlone: true };
+  return { kind: "enrolled", key: { ...own, ...passkey } };
 }
 
 /** Whether a key is of a kind that can sign, with all that its kind needs and nothing else. */

@@ -66,6 +66,14 @@ export class Passwords {
     return this.#means.signIns.begin({ person, factors, source });
   }
 
+  /** A closing act: it is done first and recorded after. False when there was none. */
+  async remove({ id }: Person, by: string): Promise<boolean> {
+    const { store, events } = this.#means;
+    if ((await store.passwords.take(id)) === undefined) return false;
+    await events.record("password-removed", { person: id, by });
+    return true;
+  }
+
   /** TOTP again, for a dangerous act. Recovery codes don't serve, and wrong ones are counted. */
   async stepUp(present: Present, code: unknown, source: string): Promise<Present | Refusal> {
     if (!isTotpCode(code)) return refuse("request-malformed");

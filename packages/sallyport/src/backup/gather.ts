@@ -17,7 +17,7 @@ import { readPlain, SEALED_FOR_RECOVERY, SEALING_KEY } from "./recovery-key.ts";
 const FILE_MAX_BYTES = 1024 * 1024;
 const COPY = "backup.copy";
 /** Whose uid each file is restored for. */
-const ROOT_FILES = ["uids.json"];
+const ROOT_FILES = ["uids.json", "settings.json"];
 
 interface Owned {
   readonly databases: BackupSource["databases"];

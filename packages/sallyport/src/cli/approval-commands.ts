@@ -10,7 +10,9 @@ import { type Act, digestOf } from "../approvals/act.ts";
 import { type ActFile, readAct, writeApproval } from "./act-file.ts";
 import { type Command, EXIT, type Invocation } from "./command.ts";
 import { ask, fields, listOf, word } from "./enforcer-client.ts";
+import { required } from "./flags.ts";
 import { localRoot } from "./local-root.ts";
+import type { WantedKey } from "../messages.ts";
 import { placeOf, travelingPolicy } from "./policy-files.ts";
 import { table } from "./table.ts";
 
@@ -42,6 +44,16 @@ export const approverAdd: Command = {
   flags: {
     person: { type: "string", value: "NAME", help: "whose it is (required)" },
     key: { type: "string", value: "BASE64", help: "what `approver new` printed (required)" },
+    passkey: {
+      type: "string",
+      value: "ID",
+      help: "the key is that of a passkey, whose credential this is",
+    },
+    origin: {
+      type: "string",
+      value: "URL",
+      help: "where the passkey was made: https://gateway.plant.example:8443",
+    },
     zones: {
       type: "string",
       value: "ZONES",
@@ -58,7 +70,7 @@ export const approverAdd: Command = {
     const zones = invocation.text("zones")?.split(",");
     const key = {
       ...{ id, person: required(invocation, "person"), spki: required(invocation, "key") },
-      kind: "ed25519" as const,
+      ...passkeyOf(invocation),
       ...(zones === undefined ? {} : { zones }),
       ...(invocation.flag("never-alone") ? { neverAlone: true } : {}),
     };
@@ -68,6 +80,16 @@ export const approverAdd: Command = {
     return EXIT.ok;
   },
 };
+
+/** The words of a browser about its passkey; the enforcer looks at all of them at each approval. */
+function passkeyOf(
+  invocation: Invocation,
+): Pick<WantedKey, "kind" | "credentialId" | "rpId" | "origin"> {
+  const credentialId = invocation.text("passkey");
+  if (credentialId === undefined) return { kind: "ed25519" };
+  const origin = required(invocation, "origin");
+  return { kind: "passkey", credentialId, rpId: URL.parse(origin)?.hostname ?? "", origin };
+}
 
 export const approverList: Command = {
   name: "approver list",
@@ -208,10 +230,4 @@ function nameOf(invocation: Invocation): string {
   throw new SallyportError("usage", "which key?", {
     hint: "a name of lower-case letters, digits, dots, dashes; see: sallyport approver list",
   });
-}
-
-function required(invocation: Invocation, flag: string): string {
-  const value = invocation.text(flag);
-  if (value !== undefined) return value;
-  throw new SallyportError("usage", `--${flag} is missing`);
 }

@@ -6,7 +6,15 @@ import {
   approverNew,
   approverRevoke,
 } from "./approval-commands.ts";
-import { adminCa, adminLink, api } from "./api-commands.ts";
+import {
+  adminCa,
+  adminCertificate,
+  adminLink,
+  adminOidcSecret,
+  adminRecover,
+} from "./admin-commands.ts";
+import { api } from "./api-commands.ts";
+import { breakGlassList, breakGlassOpen, breakGlassSeal } from "./break-glass-commands.ts";
 import {
   backupCreate,
   backupKey,
@@ -56,5 +64,7 @@ export const commands: readonly Command[] = [
   ...[grantAdd, grantOpen, grantList, grantRevoke, denials, flows, islandOn, islandOff, clockTrust],
   ...[backupKey, backupCreate, backupList, backupVerify, backupRestore],
   supportBundleCommand,
-  ...[adminLink, adminCa, api, version, completionCommand(() => commands)],
+  ...[adminLink, adminRecover, adminCa, adminCertificate, adminOidcSecret],
+  ...[breakGlassSeal, breakGlassList, breakGlassOpen],
+  ...[api, version, completionCommand(() => commands)],
 ];

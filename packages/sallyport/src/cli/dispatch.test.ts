@@ -67,6 +67,22 @@ test("a failure says what, its code and what to do next; with --json as one obje
   });
 });
 
+test("a script learns from the exit code whether to sign in, to ask somebody else, or to give up", async () => {
+  const codes: Readonly<Record<string, number>> = {
+    ...{ "sign-in-needed": 4, "sign-in-failed": 4, "sign-in-ended": 4, "step-up-needed": 4 },
+    ...{ "not-permitted": 5, denied: 5, "own-roles": 5, "needs-root": 5 },
+    ...{ "second-approver-needed": 6, "approval-missing": 6, "no-such-thing": 1 },
+  };
+  for (const [code, exit] of Object.entries(codes)) {
+    const refuses: Command = {
+      ...{ name: "api", args: "", help: "Asks.", flags: {} },
+      run: () => Promise.reject(new SallyportError(code, "refused")),
+    };
+    const silent = { out: () => undefined, err: () => undefined, isTerminal: false };
+    assert.equal(await dispatch([refuses], ["api"], silent), exit, code);
+  }
+});
+
 test("a mistyped command names the nearest one and exits 64", async () => {
   const { code, err } = await run("plam");
   assert.equal(code, EXIT.usage);

@@ -17,8 +17,16 @@ const EXIT_OF: Readonly<Record<string, ExitCode>> = {
   "not-running": EXIT.failed,
   "needs-root": EXIT.denied,
   denied: EXIT.denied,
+  "not-permitted": EXIT.denied,
+  "own-roles": EXIT.denied,
   "second-approver-needed": EXIT.secondApproverNeeded,
+  "approval-missing": EXIT.secondApproverNeeded,
   "sign-in-needed": EXIT.signInNeeded,
+  "sign-in-failed": EXIT.signInNeeded,
+  "sign-in-ended": EXIT.signInNeeded,
+  "step-up-needed": EXIT.signInNeeded,
+  "link-invalid": EXIT.signInNeeded,
+  "break-glass-refused": EXIT.signInNeeded,
   "missing-program": EXIT.missing,
 };
 

@@ -2,8 +2,10 @@
 import { type Caller, HttpError, type Principal } from "@sallyport/api";
 import { type Json, SallyportError } from "@sallyport/core";
 import {
+  type Alarms,
   ApiKeys,
   argon2id,
+  BreakGlassAccounts,
   Challenges,
   HashPool,
   type KeyPresent,
@@ -21,6 +23,8 @@ import {
 } from "@sallyport/identity";
 import { fields } from "../cli/enforcer-client.ts";
 import type { AskKeyholder } from "./ask.ts";
+import { Providers } from "./providers.ts";
+import type { ProviderSettings } from "./settings.ts";
 
 const CHALLENGE_KEY_BYTES = 32;
 
@@ -28,6 +32,8 @@ export interface DeskMeans extends Means {
   readonly keyholder: AskKeyholder;
   /** Absent where the gateway has only an address, for which browsers make no passkey. */
   readonly rp: RelyingParty | undefined;
+  readonly alarms: Alarms;
+  readonly providers: readonly ProviderSettings[];
 }
 
 export class Desk {
@@ -38,6 +44,8 @@ export class Desk {
   readonly apiKeys: ApiKeys;
   readonly passwords: Passwords;
   readonly recoveryCodes: RecoveryCodes;
+  readonly breakGlass: BreakGlassAccounts;
+  readonly providers: Providers;
   readonly #passkeys: Passkeys | undefined;
 
   constructor(means: DeskMeans) {
@@ -49,6 +57,8 @@ export class Desk {
     this.links = new Links(means, signIns);
     this.apiKeys = new ApiKeys(means);
     this.recoveryCodes = new RecoveryCodes(means);
+    this.breakGlass = new BreakGlassAccounts({ ...means, signIns });
+    this.providers = new Providers({ ...means, signIns, origin: rp?.origin });
     const { recoveryCodes } = this;
     const totp = {
       verify: async (person: string, code: string) =>

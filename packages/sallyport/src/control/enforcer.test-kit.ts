@@ -31,6 +31,11 @@ export class TestEnforcer {
     return Buffer.from(made.secret, "base64url");
   }
 
+  /** `sallyport approver add`, as root at the command line. */
+  async addKey(id: string, person: string, spki: string): Promise<void> {
+    await this.#acts.enrol({ id, person, kind: "ed25519", spki }, this.#nowMs());
+  }
+
   readonly ask = async (request: EnforcerRequest): Promise<Json> => {
     // What is sent is what a socket would carry.
     const read = readRequest(JSON.stringify(request));

@@ -1,10 +1,9 @@
 import { randomBytes } from "node:crypto";
 import type { Caller, Keys, Page, PageRequest, People as Service, Person } from "@sallyport/api";
 import { SallyportError } from "@sallyport/core";
-import type { Passkey, Records, Stored, Person as Kept } from "@sallyport/identity";
+import type { BreakGlass, Passkey, Records, Stored, Person as Kept } from "@sallyport/identity";
 import { fields, word } from "../cli/enforcer-client.ts";
 import { agreed, type Desk, personOf } from "./desk.ts";
-import { notBuiltYet } from "./not-built.ts";
 import { known, pageOver } from "./pages.ts";
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -81,15 +80,62 @@ export class PeopleService implements Service {
     return this.#credentialsOf(await this.#find(id));
   }
 
-  async removeCredential(_caller: Caller, id: string, credential: string): Promise<void> {
+  async removeCredential(caller: Caller, id: string, credential: string): Promise<void> {
     const person = await this.#find(id);
     if (credential === "totp") {
       await this.#desk.means.keyholder({ type: "totp-remove", person: id });
       await this.#notes.take(id);
       return;
     }
-    if (credential === "password") throw notBuiltYet("removing a password", "disable the person");
+    if (credential === "password") {
+      const isGone = await this.#desk.passwords.remove(person, personOf(caller));
+      if (!isGone) known(undefined, "credential");
+      return;
+    }
     if (!(await this.#desk.passkeys.remove(person, credential))) known(undefined, "credential");
+  }
+
+  async sealed(): ReturnType<Service["sealed"]> {
+    const { breakGlass, people } = this.#desk.means.store;
+    const all = await breakGlass.all();
+    return await Promise.all(
+      all.map(async (account) => sealedShape(account, (await people.get(account.id))?.roles ?? [])),
+    );
+  }
+
+  async seal(
+    caller: Caller,
+    id: string,
+    { holders, roles }: Parameters<Service["seal"]>[2],
+  ): ReturnType<Service["seal"]> {
+    const by = await this.#desk.presentOf(caller);
+    // Roles come as words; `seal` refuses those that there are not.
+    const terms = { holders, roles: roles as Kept["roles"] };
+    const { halves } = agreed(await this.#desk.breakGlass.seal(by, id, terms));
+    const account = known(await this.#desk.means.store.breakGlass.get(id), "account");
+    return { account: sealedShape(account, terms.roles), halves: [...halves] };
+  }
+
+  /** Whoever calls it has shown that local root asks. What may be a thief's is forgotten, keys of programs too. */
+  async recover({
+    person: id,
+    reason,
+    keepFactors = false,
+  }: {
+    readonly person: string;
+    readonly reason: string;
+    readonly keepFactors?: boolean;
+  }): ReturnType<Service["invite"]> {
+    const { links, apiKeys, means } = this.#desk;
+    const made = agreed(await links.recoverAdmin(id, { reason, keepFactors }));
+    for (const key of await means.store.apiKeys.ofPerson(id)) await apiKeys.revoke(key.id, "root");
+    if (!keepFactors) {
+      // Codes alone let nobody in: a keyholder that is down does not stop a recovery.
+      await means.keyholder({ type: "totp-remove", person: id }).catch(() => undefined);
+      await this.#notes.take(id);
+    }
+    const person = await this.#told(await this.#find(id));
+    return { person, secret: made.token, endsAt: iso(made.expiresAtMs) };
   }
 
   async ownCredentials(caller: Caller): Promise<readonly Credential[]> {
@@ -207,6 +253,14 @@ export class KeysService implements Keys {
   async revoke(caller: Caller, key: string): Promise<void> {
     if (!(await this.#desk.apiKeys.revoke(key, personOf(caller)))) known(undefined, "key");
   }
+}
+
+function sealedShape(
+  { id, holders, sealedAtMs, openedAtMs }: BreakGlass,
+  roles: readonly string[],
+): Awaited<ReturnType<Service["sealed"]>>[number] {
+  const opened = openedAtMs === undefined ? {} : { openedAt: iso(openedAtMs) };
+  return { id, roles: [...roles], holders: [...holders], sealedAt: iso(sealedAtMs), ...opened };
 }
 
 type KeyShape = Awaited<ReturnType<Keys["create"]>>["key"];

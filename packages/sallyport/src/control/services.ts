@@ -6,6 +6,7 @@ import { identityStore, type StateStore } from "@sallyport/store";
 import type { Recorder } from "../recorder.ts";
 import { diskOf, diskSentence } from "../disk.ts";
 import { ActRequests } from "./act-requests.ts";
+import { Alarms } from "./alarms.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./ask.ts";
 import { BackupService } from "./backup-service.ts";
 import { ChangeService } from "./change-service.ts";
@@ -14,6 +15,7 @@ import { GrantService } from "./grant-service.ts";
 import type { LocalProof } from "./local-proof.ts";
 import { KeysService, PeopleService } from "./people-service.ts";
 import { type AppliedText, PolicyService } from "./policy-service.ts";
+import type { ProviderSettings } from "./settings.ts";
 import { SignInService } from "./sign-in-service.ts";
 import { Signing } from "./signing.ts";
 import {
@@ -38,13 +40,21 @@ export interface ServiceMeans {
   readonly readFlows: WatchMeans["readFlows"];
   readonly accounts: () => string;
   readonly backupsDirectory: string;
+  readonly providers: readonly ProviderSettings[];
+  /** Alarms go here beside the ledger, in case that is down. */
+  readonly alarmsFile: string;
 }
 
-export function makeServices(means: ServiceMeans): Services {
+export function makeServices(means: ServiceMeans): Services & { readonly alarms: Alarms } {
   const { state, recorder, enforcer, archivist, keyholder, proof, clock, random, rp } = means;
   const events: IdentityEvents = { record: (type, told) => recorder.record(type, told) };
   const store = identityStore(state);
-  const desk = new Desk({ store, clock, random, events, keyholder, rp });
+  const hub = new EventHub(clock.nowMs());
+  const { alarmsFile: file, providers } = means;
+  const alarms = new Alarms({ file, hub, clock, accounts: store.breakGlass });
+  const desk = new Desk({
+    ...{ store, clock, random, events, keyholder, rp, alarms, providers },
+  });
   const signing = new Signing(enforcer, clock);
   const record: Recorder["record"] = (type, told) => recorder.record(type, told);
   const requests = new ActRequests({
@@ -53,7 +63,10 @@ export function makeServices(means: ServiceMeans): Services {
   const grants = new GrantService(requests);
   const texts = state.records<AppliedText>("policy-text");
   const policy = new PolicyService({ enforcer, clock, texts, drafts: state.records("draft") });
-  const signIns = new SignInService({ desk, enforcer, proof, accounts: means.accounts });
+  const endGrants = (person: string): Promise<void> => grants.endOf(person);
+  const people = new PeopleService(desk, state.records("totp-note"), endGrants);
+  const { accounts } = means;
+  const signIns = new SignInService({ desk, people, enforcer, proof, accounts });
   const watch: WatchMeans = {
     ...{ enforcer, archivist, keyholder, readFlows: means.readFlows },
     nowMs: () => clock.nowMs(),
@@ -61,11 +74,13 @@ export function makeServices(means: ServiceMeans): Services {
       const sentence = diskSentence(diskOf(path.dirname(means.backupsDirectory)));
       return sentence === undefined ? [] : [sentence];
     },
+    standing: () => alarms.standing(),
   };
   return {
     signIns,
     permissions: signIns,
-    people: new PeopleService(desk, state.records("totp-note"), (person) => grants.endOf(person)),
+    people,
+    alarms,
     keys: new KeysService(desk),
     policy,
     changes: new ChangeService({
@@ -82,6 +97,6 @@ export function makeServices(means: ServiceMeans): Services {
       ...{ enforcer, record, directory: means.backupsDirectory },
       ...{ checks: state.records("backup-check"), nowMs: () => clock.nowMs() },
     }),
-    events: new EventHub(clock.nowMs()),
+    events: hub,
   };
 }

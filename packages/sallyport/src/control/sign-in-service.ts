@@ -19,6 +19,7 @@ import {
   limits,
   type Person,
   type Present,
+  type Refusal,
   type SignedIn,
   type SignIn,
   termsOf,
@@ -27,11 +28,12 @@ import { fields } from "../cli/enforcer-client.ts";
 import type { AskEnforcer } from "./ask.ts";
 import { agreed, type Desk, personOf } from "./desk.ts";
 import { accountOf, type LocalProof } from "./local-proof.ts";
-import { notBuiltYet } from "./not-built.ts";
 import { pageOver } from "./pages.ts";
+import type { PeopleService } from "./people-service.ts";
 
 export interface SignInMeans {
   readonly desk: Desk;
+  readonly people: PeopleService;
   readonly enforcer: AskEnforcer;
   readonly proof: LocalProof;
   /** What /etc/passwd says. */
@@ -139,12 +141,54 @@ export class SignInService implements Service, Permissions {
     await this.#desk.links.offerFirstAdmin(id, endMs);
   }
 
-  async oidcStart(): Promise<never> {
-    throw notBuiltYet("sign-in at an identity provider, in this process,");
+  /** What is answered as `flow` stays with the page that asked: it is what the answer is bound to. */
+  async oidcStart(caller: Caller, named: string | undefined): ReturnType<Service["oidcStart"]> {
+    const { providers } = this.#desk;
+    const id = providers.idOf(named);
+    const isSignedIn = caller.principal !== undefined;
+    const present = isSignedIn ? await this.#desk.presentOf(caller) : undefined;
+    const { url, cookie } = agreed(await (await providers.oidc()).start(id, present));
+    return { flow: cookie, url };
   }
 
-  async oidcFinish(): Promise<never> {
-    throw notBuiltYet("sign-in at an identity provider, in this process,");
+  async oidcFinish(
+    { peer }: Caller,
+    answer: Parameters<Service["oidcFinish"]>[1],
+  ): Promise<Opened> {
+    const outcome = agreed(
+      await (await this.#desk.providers.oidc()).finish(this.#oidc(answer, peer)),
+    );
+    if (outcome.kind === "signed-in") return this.#opened(outcome);
+    throw new TypeError("a sign-in that steps nobody up signs somebody in");
+  }
+
+  #oidc(
+    { flow, state, code, iss, provider }: Parameters<Service["oidcFinish"]>[1],
+    source: string,
+  ): Parameters<Awaited<ReturnType<Desk["providers"]["oidc"]>>["finish"]>[0] {
+    const query = new URLSearchParams({ code, state, ...(iss === undefined ? {} : { iss }) });
+    const id = this.#desk.providers.idOf(provider);
+    return { provider: id, query: query.toString(), cookie: flow, source };
+  }
+
+  async breakGlass(
+    { peer }: Caller,
+    answer: Parameters<Service["breakGlass"]>[1],
+  ): Promise<Opened> {
+    return this.#opened(agreed(await this.#desk.breakGlass.open(answer, peer)));
+  }
+
+  /** Who came through root's own door is root. */
+  async recover(
+    { peer }: Caller,
+    order: Parameters<Service["recover"]>[1],
+  ): ReturnType<Service["recover"]> {
+    if (peer === "root") return this.#means.people.recover(order);
+    const told = { person: order.person, by: peer, because: "not-root" };
+    await this.#desk.means.events.record("person-refused", told);
+    throw new SallyportError("denied", "only local root recovers an administrator", {
+      hint: "on the gateway: sudo sallyport admin recover NAME --reason TEXT",
+    });
   }
 
   async localBegin(_caller: Caller, uid: number): ReturnType<Service["localBegin"]> {
@@ -226,11 +270,23 @@ export class SignInService implements Service, Permissions {
     answer: Parameters<Service["stepUpFinish"]>[1],
   ): Promise<Session> {
     const present = await this.#desk.presentOf(caller);
-    const after: Present =
-      answer.kind === "totp"
-        ? agreed(await this.#desk.passwords.stepUp(present, answer.totp, caller.peer))
-        : agreed(await this.#desk.passkeys.finishStepUp(present, answer.credential));
+    const after = agreed(await this.#steppedUp(present, answer, caller.peer));
     return this.#sessionOf(after.signIn, after.person, caller);
+  }
+
+  async #steppedUp(
+    present: Present,
+    answer: Parameters<Service["stepUpFinish"]>[1],
+    peer: string,
+  ): Promise<Pick<Present, "signIn" | "person"> | Refusal> {
+    switch (answer.kind) {
+      case "totp":
+        return await this.#desk.passwords.stepUp(present, answer.totp, peer);
+      case "passkey":
+        return await this.#desk.passkeys.finishStepUp(present, answer.credential);
+      case "oidc":
+        return await (await this.#desk.providers.oidc()).finish(this.#oidc(answer, peer), present);
+    }
   }
 
   #opened({ token, person, signIn }: SignedIn): Opened {

@@ -18,8 +18,9 @@ import type { FlowAnswers, FlowRow } from "@sallyport/store";
 import { fields, listOf, word } from "../cli/enforcer-client.ts";
 import type { Status as Enforced } from "../status.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./ask.ts";
-import { later, notBuiltYet } from "./not-built.ts";
+import { later } from "./not-built.ts";
 import { known, pageOver } from "./pages.ts";
+import { recordsOfPerson } from "./records-of-person.ts";
 
 const EXPORT_HINT = "sallyport ledger export";
 const ROWS_READ_MAX = 10_000;
@@ -32,6 +33,8 @@ export interface WatchMeans {
   readonly nowMs: () => number;
   /** Sentences on what is not the enforcer's to know, such as the disk. */
   readonly degradedBy: () => readonly string[];
+  /** Alarms that stand, as sentences. */
+  readonly standing: () => Promise<readonly string[]>;
   readFlows<Answer>(use: (answers: FlowAnswers) => Answer): Answer | undefined;
 }
 
@@ -48,11 +51,8 @@ export class StatusService implements Status {
     return {
       ...told,
       ...(pending === undefined ? {} : { pending }),
-      ...{
-        degraded: [...degraded, ...this.#means.degradedBy()],
-        islands: [...islands],
-        conduits: conduits.length,
-      },
+      degraded: [...degraded, ...this.#means.degradedBy(), ...(await this.#means.standing())],
+      ...{ islands: [...islands], conduits: conduits.length },
       open: conduits.filter(({ open }) => open).length,
       grants: grants.length,
       refused: denials.reduce((sum, { packets }) => sum + packets, 0),
@@ -175,7 +175,6 @@ export class LedgerService implements Ledger {
     { type, person, since, until }: Parameters<Ledger["records"]>[1],
     { limit, after }: PageRequest,
   ): Promise<Page<LedgerRecord>> {
-    if (person !== undefined) throw notBuiltYet("finding records by person");
     const question = {
       ...(type === undefined ? {} : { type }),
       ...(since === undefined ? {} : { fromMs: Date.parse(since) }),
@@ -183,9 +182,24 @@ export class LedgerService implements Ledger {
       ...(after === undefined ? {} : { from: Number(after) }),
       limit,
     };
+    if (person !== undefined) return this.#ofPerson(caller, person, question);
     const page = fields(await this.#means.archivist({ type: "list", question }));
     const items = listOf(page["records"]).map((record) => this.#told(caller, record));
     return { items, ...(page["next"] === undefined ? {} : { next: word(page["next"]) }) };
+  }
+
+  async #ofPerson(
+    caller: Caller,
+    person: string,
+    question: Parameters<typeof recordsOfPerson>[2],
+  ): Promise<Page<LedgerRecord>> {
+    const { principal } = caller;
+    if (principal === undefined || !this.#permissions.may(principal, "person.read")) {
+      throw new SallyportError("not-permitted", "whoever may not see people finds none");
+    }
+    const { records, next } = await recordsOfPerson(this.#means.archivist, person, question);
+    const items = records.map((record) => this.#told(caller, record));
+    return { items, ...(next === undefined ? {} : { next: String(next) }) };
   }
 
   async record(caller: Caller, index: number): Promise<LedgerRecord> {

@@ -13,6 +13,10 @@ export type KeyholderRequest =
       readonly names: readonly string[];
     }
   | { readonly type: "ca-certificate" }
+  /** Sealed on disk: a provider's client secret (`oidc.<id>`), or a certificate that the plant gave (`tls`). */
+  | { readonly type: "secret-set"; readonly name: string; readonly secret: string }
+  | { readonly type: "secret-get"; readonly name: string }
+  | { readonly type: "secret-remove"; readonly name: string }
   | { readonly type: "status" };
 
 /** A name is at most a local one, an `@` and a provider's. */
@@ -21,6 +25,9 @@ const CODE_MAX = 16;
 /** A request with an RSA key of 4096 bits is 1.7 kB of text. */
 const KEY_MAX = 16 * 1024;
 const NAMES_MAX = 20;
+/** A key and a chain of three certificates are 8 kB as JSON; what is sealed is at most 64 KiB. */
+const SECRET_MAX = 32 * 1024;
+const SECRET_NAME = /^(tls|oidc\.[a-z][a-z0-9-]{0,30})$/;
 const NAME_MAX = 253;
 
 /** Throws `bad-message` with the field that is wrong. */
@@ -63,6 +70,14 @@ export function readKeyholderRequest(line: string): KeyholderRequest {
         names: names.map((name: unknown) => text(name, "names[]", NAME_MAX)),
       };
     }
+    case "secret-set":
+      return {
+        ...{ type, name: secretName(message["name"]) },
+        secret: text(message["secret"], "secret", SECRET_MAX),
+      };
+    case "secret-get":
+    case "secret-remove":
+      return { type, name: secretName(message["name"]) };
     case "ca-certificate":
     case "status":
       return { type };
@@ -77,6 +92,11 @@ function record(value: unknown, field: string): Readonly<Record<string, Json>> {
     return value as Readonly<Record<string, Json>>;
   }
   throw bad(field, "must be an object");
+}
+
+function secretName(value: unknown): string {
+  if (typeof value === "string" && SECRET_NAME.test(value)) return value;
+  throw bad("name", "is tls, or oidc. and a provider's id");
 }
 
 function text(value: unknown, field: string, maxLength: number): string {

@@ -1,12 +1,14 @@
 import { type Json, SallyportError } from "@sallyport/core";
-import type { Clock, Randomness, Records, TotpVerdict } from "@sallyport/identity";
+import type { Clock, Randomness, Records, Stored, TotpVerdict } from "@sallyport/identity";
 import {
   certificateState,
   issueServer,
   SealedTotp,
+  seal,
   type SealingKeys,
   type SiteCa,
   type TotpSeed,
+  unseal,
 } from "@sallyport/identity/keyholder";
 import type { Recorder } from "../recorder.ts";
 import type { KeyholderRequest } from "./keyholder-messages.ts";
@@ -22,6 +24,14 @@ export interface KeyholderMeans {
   readonly clock: Clock;
   readonly random: Randomness;
   readonly recorder: Recorder;
+  readonly secrets: Records<SealedSecret>;
+  /** Which names are the gateway's own: a certificate for another would be somebody else's door. */
+  readonly ownNames: () => Promise<ReadonlySet<string>>;
+}
+
+export interface SealedSecret extends Stored {
+  /** Base64url of what `seal` made. */
+  readonly sealed: string;
 }
 
 /**
@@ -40,7 +50,7 @@ export class KeyholderService {
   }
 
   async answer(request: KeyholderRequest): Promise<Json> {
-    const { recorder, seeds, ca } = this.#means;
+    const { recorder, seeds, ca, secrets } = this.#means;
     switch (request.type) {
       case "totp-enroll": {
         const { person } = request;
@@ -59,6 +69,14 @@ export class KeyholderService {
         return { enrolled: (await seeds.get(request.person)) !== undefined };
       case "tls-issue":
         return await this.#issue(request);
+      case "secret-set":
+        return await this.#setSecret(request);
+      case "secret-get":
+        return { secret: await this.#secret(request.name) };
+      case "secret-remove":
+        await recorder.record("secret-removed", { secret: request.name });
+        await secrets.take(request.name);
+        return {};
       case "ca-certificate":
         return { certificate: ca.certificatePem };
       case "status":
@@ -75,8 +93,40 @@ export class KeyholderService {
     return { ...verdict };
   }
 
+  async #setSecret({
+    name,
+    secret,
+  }: KeyholderRequest & { readonly type: "secret-set" }): Promise<Json> {
+    const { recorder, secrets, keys, random } = this.#means;
+    await recorder.record("secret-sealed", { secret: name });
+    const sealed = Buffer.from(seal(keys, nameOf(name), Buffer.from(secret), random));
+    await secrets.take(name);
+    await secrets.add({ id: name, revision: 1, sealed: sealed.toString("base64url") });
+    return {};
+  }
+
+  async #secret(name: string): Promise<string | null> {
+    const kept = await this.#means.secrets.get(name);
+    if (kept === undefined) return null;
+    const bytes = Buffer.from(kept.sealed, "base64url");
+    const opened = unseal(this.#means.keys, nameOf(name), bytes);
+    if (opened.kind === "opened") return Buffer.from(opened.secret).toString("utf8");
+    throw new SallyportError("sealing-key-gone", `${name} was sealed with another key`, {
+      hint: "restore sealing.key from the backup that the rest is of, or set it anew",
+    });
+  }
+
   async #issue({ key, names }: KeyholderRequest & { readonly type: "tls-issue" }): Promise<Json> {
     const { ca, clock, random, recorder } = this.#means;
+    const own = await this.#means.ownNames();
+    const foreign = names.find((one) => !own.has(one));
+    if (foreign !== undefined) {
+      await recorder.record("certificate-refused", { names, because: "certificate-foreign-name" });
+      const message = `${foreign} is no name or address of this gateway`;
+      throw new SallyportError("certificate-foreign-name", message, {
+        hint: "root writes its names into settings.json; addresses are those of the policy's component",
+      });
+    }
     const moment = { nowMs: clock.nowMs(), random };
     const issued = await issueServer(ca, { key, names, lifeMs: TLS_LIFE_MS }, moment);
     if (issued.kind === "refused") {
@@ -102,4 +152,9 @@ export class KeyholderService {
       issued: this.#issued === undefined ? null : told(this.#issued),
     };
   }
+}
+
+/** What was sealed under one name opens under no other. */
+function nameOf(secret: string): string {
+  return `secret-${secret}`;
 }

@@ -45,6 +45,8 @@ async function keyholder(directory: string): Promise<{
   after(() => seeds.close());
   const service = new KeyholderService({
     ...{ seeds: seeds.records("totp-seed"), keys, ca, random, recorder: book },
+    secrets: seeds.records("secret"),
+    ownNames: async () => new Set(["localhost", "gateway.plant.example", "10.30.0.9"]),
     ...{ issuer: "brewery-7", clock: { nowMs: () => clock.now } },
   });
   return { service, book, clock, ca };
@@ -95,10 +97,44 @@ test("signs a certificate of the asked names that lives for a week", async () =>
     [["certificate-issued", names]],
   );
   await assert.rejects(service.answer({ type: "tls-issue", key: { spki }, names: ["*.example"] }), {
-    code: "certificate-names",
+    code: "certificate-foreign-name",
   });
   const status = fields(await service.answer({ type: "status" }));
   assert.equal(fields(status["issued"] ?? null)["state"], "good");
+});
+
+test("signs for no name but the gateway's own, and what it refuses is on record", async () => {
+  const { service, book } = await keyholder(path.join(home, "names"));
+  const { publicKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
+  const key = { spki: publicKey.export({ type: "spki", format: "der" }).toString("base64") };
+  for (const foreign of ["historian.plant.example", "10.41.0.10", "gateway.plant.example.evil"]) {
+    const names = ["gateway.plant.example", foreign];
+    await assert.rejects(service.answer({ type: "tls-issue", key, names }), {
+      code: "certificate-foreign-name",
+    });
+  }
+  assert.deepEqual(new Set(book.records.map(({ type }) => type)), new Set(["certificate-refused"]));
+  assert.equal(book.records.length, 3);
+});
+
+test("a secret of the settings comes back whole, lies sealed on disk, and opens under no other name", async () => {
+  const directory = path.join(home, "secrets");
+  const { service } = await keyholder(directory);
+  const secret = "s3cret-of-the-provider";
+  await service.answer({ type: "secret-set", name: "oidc.corp", secret: "an older one" });
+  await service.answer({ type: "secret-set", name: "oidc.corp", secret });
+  const again = await keyholder(directory);
+  const got = await again.service.answer({ type: "secret-get", name: "oidc.corp" });
+  assert.deepEqual(got, { secret });
+  assert.deepEqual(await again.service.answer({ type: "secret-get", name: "tls" }), {
+    secret: null,
+  });
+  const disk = fs.readdirSync(directory).map((name) => fs.readFileSync(path.join(directory, name)));
+  assert.ok(disk.every((bytes) => !bytes.includes(secret)));
+  await again.service.answer({ type: "secret-remove", name: "oidc.corp" });
+  assert.deepEqual(await service.answer({ type: "secret-get", name: "oidc.corp" }), {
+    secret: null,
+  });
 });
 
 test("nothing is enrolled, verified or signed that the ledger does not take; removing goes on", async () => {

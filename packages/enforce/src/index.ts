@@ -14,7 +14,7 @@ export type { Difference, Finding } from "./apply/drift.ts";
 export { type ApplyRequest, Enforcement, type EnforcementOptions } from "./apply/enforcement.ts";
 export type { GrantRequest } from "./apply/grants.ts";
 export { type Output, type RunOptions, run, tryRun } from "./apply/run.ts";
-export { type Generation, readIfThere, writeWhole } from "./apply/state.ts";
+export { type Generation, keepReserve, readIfThere, writeWhole } from "./apply/state.ts";
 export {
   type DenialCounter,
   type HitCounter,

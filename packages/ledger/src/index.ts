@@ -28,6 +28,7 @@ export type {
   StoredRecord,
   WitnessLink,
 } from "./ledger.ts";
+export { problemOfLedgerCopy } from "./copy-ledger.ts";
 export { VERIFIER } from "./export-ledger.ts";
 export type { NewRecord, Randomness } from "./new-record.ts";
 export { isConsistent, isIncluded, leafHash } from "./merkle.ts";

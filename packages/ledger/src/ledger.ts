@@ -16,6 +16,11 @@ export interface LedgerOptions {
   readonly witnesses?: readonly VerifierKey[];
   /** How many must cosign before a checkpoint counts as cosigned; all of them unless given. */
   readonly threshold?: number;
+  /**
+   * The records are those of a restored copy, and the signer is a new one, whose name no checkpoint has had: what the
+   * former one signed is in no file here. Without this, a ledger of records without its signer's state is never signed.
+   */
+  readonly continuesCopy?: boolean;
 }
 
 /** How far a follower of some source has come, kept in the transaction that records what it read. */
@@ -114,6 +119,10 @@ export interface Ledger {
   erase(erasure: Erasure, record: NewRecord): Promise<number>;
   /** Writes tlog-tiles with a verifier to an empty or new directory. */
   export(directory: string, options?: ExportOptions): Promise<Exported>;
+  /** Sees that the file has room of its own for records on a full disk; answers whether it has. */
+  keepReserve(): boolean;
+  /** Copies all records that are on disk now into a new file, while others are added. */
+  copyTo(file: string): Promise<void>;
   /** Waits for appends under way. */
   close(): Promise<void>;
 }

@@ -5,6 +5,7 @@ import { canonicalJson, SallyportError } from "@sallyport/core";
 import { AppendQueue } from "./append-queue.ts";
 import { formatHead, type Head } from "./checkpoint.ts";
 import { CheckpointFiles, type KeptCheckpoint } from "./checkpoint-files.ts";
+import { copyLedger } from "./copy-ledger.ts";
 import { diskFull, isDiskFull, type Synchronous } from "./database.ts";
 import type { Sync } from "./durable-file.ts";
 import { eraseValues } from "./erase.ts";
@@ -22,6 +23,7 @@ import type {
   StoredRecord,
   WitnessLink,
 } from "./ledger.ts";
+import { keepReserve } from "./reserve.ts";
 import { RecordReader } from "./list-records.ts";
 import { LogStore } from "./log-store.ts";
 import { EMPTY_ROOT } from "./merkle.ts";
@@ -99,7 +101,9 @@ class DirectoryLedger implements Ledger {
     try {
       this.#files = new CheckpointFiles(directory, sync);
       const file = path.join(directory, "signer.state");
-      const isNew = this.#store.frontier.size === 0 && this.#files.signed === undefined;
+      const isUnsigned = this.#files.signed === undefined;
+      const isNew =
+        isUnsigned && (this.#store.frontier.size === 0 || options.continuesCopy === true);
       this.#state =
         SignerState.read(file, signer.name, sync) ??
         (isNew ? SignerState.create(file, signer.name, sync) : undefined);
@@ -312,6 +316,15 @@ class DirectoryLedger implements Ledger {
       prove: (index: number) => this.prove(index),
     };
     return exportLedger(source, directory, options);
+  }
+
+  keepReserve(): boolean {
+    return keepReserve(this.#store.database);
+  }
+
+  copyTo(file: string): Promise<void> {
+    this.#refuseClosed();
+    return copyLedger(this.#store.database, file);
   }
 
   async close(): Promise<void> {

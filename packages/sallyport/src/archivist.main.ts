@@ -19,12 +19,17 @@ import {
 } from "@sallyport/ledger";
 import { type ArchivistCaller, readArchivistRequest } from "./archivist/archivist-messages.ts";
 import { ArchivistService } from "./archivist/archivist-service.ts";
+import { readBefore, recordRestore } from "./archivist/before.ts";
 import { Follower } from "./archivist/follower.ts";
+import { type DiskState, diskOf } from "./disk.ts";
 import { archivistSocket, instanceNamed } from "./instance.ts";
 import { serveLines } from "./line-socket.ts";
 import { replyError } from "./messages.ts";
 
 const POLL_MS = 500;
+const RESERVE_EVERY_MS = 60_000;
+/** Where room may be taken to keep it. */
+const ROOMY: ReadonlySet<DiskState> = new Set(["good", "warn"]);
 const SEED_BYTES = 32;
 const CALLERS: readonly ArchivistCaller[] = ["root", "control", "keyholder"];
 
@@ -77,20 +82,31 @@ fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
 const { seed, origin } = signingKey();
 const { keys, threshold } = witnesses();
 const signer = signerFromSeed(origin, seed);
+/** What a restore brought: the last head of the ledger that this one goes on from, and the key that signed it. */
+const beforeDirectory = path.join(directory, "before");
+const before = readBefore(beforeDirectory);
 const ledger = openLedger({
   directory: path.join(directory, "ledger"),
   signer,
   nowMs: Date.now,
   randomness: (sizeBytes) => randomBytes(sizeBytes),
   witnesses: keys.map(verifierKeyOf),
+  ...(before === undefined ? {} : { continuesCopy: true }),
   ...(threshold === undefined ? {} : { threshold }),
 });
+if (before !== undefined) {
+  await recordRestore(ledger, before, Date.now());
+  // Its record says it all. From now on a signer's state that is gone is a fault again.
+  fs.rmSync(beforeDirectory, { recursive: true });
+}
 const service = new ArchivistService({
   ledger,
   key: formatVerifierKey(verifierKey(origin, ED25519, signer.publicKey)),
   exportsDirectory,
+  copyDirectory: path.join(directory, "copy"),
   addWitness,
   nowMs: Date.now,
+  isFull: () => diskOf(directory).state === "full",
 });
 for (const caller of CALLERS) {
   await serveLines(archivistSocket(instance, caller), async (line) => {
@@ -106,8 +122,26 @@ for (const caller of CALLERS) {
 }
 
 const follower = new Follower(ledger, eventsDirectory, Date.now);
+/** A full disk is waited out: the events stand in their files, and the follower's place in the ledger. */
+async function turn(): Promise<boolean> {
+  try {
+    const more = await follower.turn();
+    if (ledger.isCheckpointDue()) await ledger.checkpoint();
+    return more;
+  } catch (error) {
+    if (!(error instanceof SallyportError && error.code === "ledger-disk-full")) throw error;
+    return false;
+  }
+}
+
+let reserveAtMs = 0;
 for (;;) {
-  const more = await follower.turn();
-  if (ledger.isCheckpointDue()) await ledger.checkpoint();
+  const { state } = diskOf(directory);
+  // Records of the last room's kind only, until there is more.
+  const more = state === "full" ? false : await turn();
+  if (ROOMY.has(state) && Date.now() >= reserveAtMs) {
+    reserveAtMs = Date.now() + RESERVE_EVERY_MS;
+    ledger.keepReserve();
+  }
   if (!more) await sleep(POLL_MS);
 }

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createApi, serveLocal, serveTls } from "@sallyport/api";
 import { relyingParty, removeEnded } from "@sallyport/identity";
 import { identityStore, openStateStore } from "@sallyport/store";
+import { backupsDir } from "./backup/kept-backups.ts";
 import { askSocket } from "./cli/enforcer-client.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./control/ask.ts";
 import { LocalProof } from "./control/local-proof.ts";
@@ -19,6 +20,7 @@ import { readSettings, settingsFile } from "./control/settings.ts";
 import { givenCertificate, keepRenewed, newCertificate } from "./control/tls.ts";
 import { archivistSocket, enforcerSocket, instanceNamed } from "./instance.ts";
 import { askFlows } from "./journal-place.ts";
+import { keepReserve, RESERVE_EVERY_MS } from "./keep-reserve.ts";
 import { apiSocket, keyholderSocket, proofDir, rootApiSocket } from "./own-places.ts";
 import { ArchivistRecorder } from "./recorder.ts";
 
@@ -69,6 +71,7 @@ const services = makeServices({
   proof: new LocalProof(proofDir(instance), clock, random),
   rp: "kind" in rp ? undefined : rp,
   readFlows: (use) => askFlows(instance, use),
+  backupsDirectory: backupsDir(instance),
   accounts: () => fs.readFileSync("/etc/passwd", "utf8"),
 });
 let requests = 0;
@@ -144,6 +147,8 @@ if (room !== "") {
 }
 
 const store = identityStore(state);
+keepReserve(state, directory);
+setInterval(() => keepReserve(state, directory), RESERVE_EVERY_MS);
 setInterval(() => void removeEnded(store, clock).catch(() => undefined), UPKEEP_EVERY_MS);
 
 /** Other settings are taken by starting anew, which the supervisor does; those that cannot be read change nothing. */

@@ -1,11 +1,12 @@
 import { type Json, parseIpv4, SallyportError } from "@sallyport/core";
-import type { Counters, Enforcement, Named } from "@sallyport/enforce";
+import { type Counters, type Enforcement, keepReserve, type Named } from "@sallyport/enforce";
 import type { GateListener } from "@sallyport/gate";
 import type { Legs } from "@sallyport/policy/legs";
 import { type Act, digestOf, type GrantTerms } from "./approvals/act.ts";
 import { type Approved, ApprovalDesk } from "./approvals/approval-desk.ts";
 import { ApproverActs } from "./approvals/approver-acts.ts";
 import type { ApproverBook } from "./approvals/approver-book.ts";
+import { backupInChild } from "./backup-child.ts";
 import { ClockWatch } from "./clock-watch.ts";
 import { type CompilerHome, compileInChild } from "./compile-child.ts";
 import { DriftNews } from "./drift-news.ts";
@@ -36,8 +37,6 @@ const RESCHEDULE_EVERY_MS = 3600 * 1000;
 /** Above this the oldest names are forgotten: twice the most conduits a policy can have. */
 const NAMES_MAX = 40_000;
 
-/** A node of a pair has its own; this release has one node. */
-const NODE_EPOCH = 0;
 /** What only somebody on the box may ask for. */
 const ROOT_ONLY: ReadonlySet<EnforcerRequest["type"]> = new Set(["down", "first-secret"]);
 
@@ -51,17 +50,9 @@ interface From {
   readonly connection: number;
 }
 
-type ApproverRequest = Extract<
-  EnforcerRequest,
-  {
-    readonly type:
-      | "approver-list"
-      | "approver-revoke"
-      | "first-secret"
-      | "first-check"
-      | "first-enrol";
-  }
->;
+type First = "first-secret" | "first-check" | "first-enrol";
+type Approver = "approver-list" | "approver-revoke" | First;
+type ApproverRequest = Extract<EnforcerRequest, { readonly type: Approver }>;
 
 export interface ServiceOptions {
   readonly instance: Instance;
@@ -108,7 +99,7 @@ export class EnforcerService {
   }
 
   async answer(request: EnforcerRequest, { caller, connection }: From): Promise<Json> {
-    const { enforcement } = this.#options;
+    const { enforcement, instance } = this.#options;
     if (!mayAsk(caller, request.type)) {
       throw new SallyportError("denied", `${request.type} is for local root on the box`);
     }
@@ -121,6 +112,7 @@ export class EnforcerService {
         return json({
           legs: enforcement.legs(),
           grants: enforcement.heldGrants(),
+          nodeEpoch: this.#options.approvers.nodeEpoch,
           ...enforcement.status(),
         });
       case "plan":
@@ -151,7 +143,6 @@ export class EnforcerService {
         return await this.#setIsland(request.zone, false);
       case "trust-time":
         await this.#approve({ act: "trust-time" }, request, caller);
-        this.#clock.trust();
         await enforcement.trustTime(true);
         this.#record("time-trusted", {});
         await this.#reschedule();
@@ -159,6 +150,8 @@ export class EnforcerService {
       case "approver-enrol":
         await this.#approve({ act: "enrol", key: request.key }, request, caller);
         return await this.#approvers.enrol(request.key, Date.now());
+      case "backup":
+        return await backupInChild(this.#options.compiler, instance.name);
       case "drift":
         return { differences: (await this.#seekDrift()).map(String) };
       case "down":
@@ -206,6 +199,7 @@ export class EnforcerService {
       this.#nextChange = await enforcement.reschedule();
     }
     if (wallMs - this.#driftAt >= DRIFT_EVERY_MS) {
+      keepReserve(this.#options.instance.stateDir);
       await this.#seekDrift();
       await this.#count(wallMs);
     }
@@ -225,8 +219,8 @@ export class EnforcerService {
     if (legs === undefined) return { diagnostics };
     const act = this.#applyOf(legs, author);
     const planSha256 = digestOf(act).toString("hex");
-    const { baseGeneration, nextGeneration } = act;
-    return { diagnostics, legs, planSha256, baseGeneration, nextGeneration };
+    const { baseGeneration, nextGeneration, nodeEpoch } = act;
+    return { diagnostics, legs, planSha256, baseGeneration, nextGeneration, nodeEpoch };
   }
 
   #applyOf(legs: Legs, author: string): Extract<Act, { readonly act: "apply" }> {
@@ -234,7 +228,7 @@ export class EnforcerService {
     return {
       act: "apply",
       site: legs.site,
-      nodeEpoch: NODE_EPOCH,
+      nodeEpoch: this.#options.approvers.nodeEpoch,
       author,
       baseGeneration: confirmed?.number ?? 0,
       nextGeneration: nextNumber,
@@ -387,7 +381,8 @@ export class EnforcerService {
     needsApproval(approvals);
     const running = this.#options.enforcement.legs();
     const site = running?.site ?? "";
-    const act = { ...terms, site, nodeEpoch: NODE_EPOCH, id, author, startBy };
+    const { nodeEpoch } = this.#options.approvers;
+    const act = { ...terms, site, nodeEpoch, id, author, startBy };
     const about = { caller, running, nowMs: Date.now() };
     const approved = await this.#desk.approve(act, approvals, about);
     this.#recordBefore(act, approved);

@@ -26,8 +26,8 @@ export interface PacketDenied extends Stamped {
   /** `address` or `address:port`; the MAC of what is not IPv4. */
   readonly source: string;
   readonly destination: string;
-  /** Where the packet itself is kept, until the ring has come round. */
-  readonly packet: { readonly file: string; readonly offsetBytes: number };
+  /** Where the packet itself is kept, until the ring has come round; absent when the disk had no room for it. */
+  readonly packet?: { readonly file: string; readonly offsetBytes: number };
 }
 
 /** New sessions that an engine let pass, or packets it refused, in one minute between two peers. */

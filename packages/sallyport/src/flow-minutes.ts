@@ -37,18 +37,8 @@ export class FlowMinutes {
       );
       const ends = { source: formatIpv4(source), destination: formatIpv4(destination) };
       const zones = { sourceZone: zoneOf(source), destinationZone: zoneOf(destination) };
-      if (!isFirst)
-        this.#tell(nowMs, {
-          point,
-          conduit,
-          ...ends,
-          ...zones,
-          protocol,
-          port,
-          accepted,
-          refused: 0,
-          reason: "",
-        });
+      const what = { point, conduit, protocol, port, accepted, refused: 0, reason: "" };
+      if (!isFirst) this.#tell(nowMs, { ...what, ...ends, ...zones });
     }
     for (const denial of counters.denials) {
       const { point, name: conduit, reason, sourceZone, destinationZone, id, packets } = denial;
@@ -57,16 +47,8 @@ export class FlowMinutes {
         packets,
       );
       const none = { source: "", destination: "", protocol: "", port: 0, accepted: 0 };
-      if (!isFirst)
-        this.#tell(nowMs, {
-          point,
-          conduit,
-          ...none,
-          sourceZone,
-          destinationZone,
-          refused,
-          reason,
-        });
+      const what = { point, conduit, sourceZone, destinationZone, refused, reason };
+      if (!isFirst) this.#tell(nowMs, { ...none, ...what });
     }
   }
 

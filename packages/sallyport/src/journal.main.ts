@@ -5,28 +5,36 @@
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openFlowStore } from "@sallyport/store";
-import { Journal } from "./journal.ts";
+import { diskOf } from "./disk.ts";
+import { eventOutput } from "./event-output.ts";
+import { Journal, Retention } from "./journal.ts";
 import { flowsFile } from "./journal-place.ts";
 
 const POLL_MS = 1000;
-const PRUNE_EVERY_MS = 60_000;
 
+const output = eventOutput(Date.now);
 const [eventsDirectory = "", directory = ""] = process.argv.slice(2);
 
 function tell(type: string, fields: object): void {
-  process.stdout.write(`${JSON.stringify({ at: new Date().toISOString(), type, ...fields })}\n`);
+  output.write(`${JSON.stringify({ at: new Date().toISOString(), type, ...fields })}\n`);
 }
 
 const { store, damaged } = await openFlowStore(flowsFile(directory));
 if (damaged !== undefined) tell("journal-damaged", { damaged });
 const journal = new Journal(store, eventsDirectory, (news) => tell(news.type, news));
-let pruneAt = 0;
+const retention = new Retention(store);
+/** Counts are bulk: above 95 % they wait in the event files, and a gap is told when those were replaced meanwhile. */
+function isWaiting(): boolean {
+  const { state } = diskOf(directory);
+  return state === "drop" || state === "full";
+}
+
 for (;;) {
-  const more = await journal.turn();
-  if (Date.now() >= pruneAt) {
-    // One step; when it was a full one the next follows after the next turn.
-    const removed = await store.prune(Date.now());
-    pruneAt = removed > 0 ? 0 : Date.now() + PRUNE_EVERY_MS;
+  if (isWaiting()) {
+    await sleep(POLL_MS);
+    continue;
   }
+  const more = await journal.turn();
+  await retention.turn(Date.now());
   if (!more) await sleep(POLL_MS);
 }

@@ -7,10 +7,17 @@ import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { GateEvent, Where } from "@sallyport/gate";
-import { type FlowRow, type FlowStore, openFlowStore, readFlowStore } from "@sallyport/store";
+import {
+  type FlowAnswers,
+  type FlowRow,
+  type FlowStore,
+  openFlowStore,
+  readFlowStore,
+} from "@sallyport/store";
+import { FlowService } from "./control/watch-service.ts";
 import { EventLog } from "./event-log.ts";
 import type { EngineEvent } from "./events.ts";
-import { Journal, type JournalNews } from "./journal.ts";
+import { Journal, type JournalNews, Retention } from "./journal.ts";
 import { flowsFile } from "./journal-place.ts";
 
 const MINUTE = 60_000;
@@ -327,4 +334,39 @@ test("the journal's process, killed again and again, counts each event exactly o
     fs.rmSync(events, { recursive: true });
     fs.rmSync(flows, { recursive: true });
   }
+});
+
+test("minutes of 30 days and hours of 400 are there for charts and replay, and nothing older; the API reads them", async () => {
+  await withJournal(async ({ directory, store, journal }) => {
+    const log = new EventLog(directory, "traffic");
+    const DAY = 24 * 60 * MINUTE;
+    // One in each hour of the first day, then one a day.
+    for (let hour = 0; hour < 24; hour++) tell(log, NOON + hour * 60 * MINUTE, SESSIONS);
+    for (let day = 2; day <= 40; day++) tell(log, NOON + day * DAY, SESSIONS);
+    while (await journal.turn());
+    let nowMs = NOON + 40 * DAY;
+    const retention = new Retention(store);
+    while ((await retention.turn(nowMs)) > 0);
+    const means = {
+      nowMs: () => nowMs,
+      readFlows: <Answer>(use: (answers: FlowAnswers) => Answer): Answer =>
+        readFlowStore(flowsFile(directory), use) as Answer,
+    };
+    // Of all that it is handed, reading flows uses only these.
+    const api = new FlowService(means as unknown as ConstructorParameters<typeof FlowService>[0]);
+    const starts = async (by: "minute" | "hour"): Promise<readonly number[]> => {
+      const asked = { since: new Date(NOON - DAY).toISOString(), by };
+      const { items } = await api.flows({} as never, asked, { limit: 1000 });
+      return items.map(({ start }) => Date.parse(start)).sort((a, b) => a - b);
+    };
+    const minutes = await starts("minute");
+    assert.equal(minutes.length, 30);
+    assert.ok((minutes[0] ?? 0) >= nowMs - 30 * DAY);
+    assert.equal((await starts("hour")).length, 24 + 39, "older than that, by the hour");
+    nowMs = NOON + 430 * DAY;
+    while ((await retention.turn(nowMs)) > 0);
+    assert.deepEqual(await starts("minute"), []);
+    assert.ok((await starts("hour")).every((start) => start >= nowMs - 400 * DAY));
+    assert.ok((await starts("hour")).length > 0);
+  });
 });

@@ -62,3 +62,23 @@ export class Journal {
     }
   }
 }
+
+const PRUNE_EVERY_MS = 60_000;
+
+/** Counts by the minute are kept for 30 days and by the hour for 400: what is older goes, a step at a time. */
+export class Retention {
+  readonly #store: Pick<FlowStore, "prune">;
+  #dueMs = 0;
+
+  constructor(store: Pick<FlowStore, "prune">) {
+    this.#store = store;
+  }
+
+  /** Removes one step of what is too old, when it is time to look; the next follows after the next turn. */
+  async turn(nowMs: number): Promise<number> {
+    if (nowMs < this.#dueMs) return 0;
+    const removed = await this.#store.prune(nowMs);
+    this.#dueMs = removed > 0 ? 0 : nowMs + PRUNE_EVERY_MS;
+    return removed;
+  }
+}

@@ -14,6 +14,7 @@ import { sealingKeys, siteCa } from "./keyholder/keyholder-home.ts";
 import { readKeyholderRequest } from "./keyholder/keyholder-messages.ts";
 import { ownNames } from "./keyholder/own-names.ts";
 import { KeyholderService } from "./keyholder/keyholder-service.ts";
+import { keepReserve, RESERVE_EVERY_MS } from "./keep-reserve.ts";
 import { serveLines } from "./line-socket.ts";
 import { replyError } from "./messages.ts";
 import { keyholderSocket } from "./own-places.ts";
@@ -27,6 +28,8 @@ fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
 const random = { bytes: (size: number): Uint8Array => randomBytes(size) };
 const keys = sealingKeys(directory, random);
 const state = await openStateStore({ kind: "sqlite", file: path.join(directory, "seeds.sqlite") });
+keepReserve(state, directory);
+setInterval(() => keepReserve(state, directory), RESERVE_EVERY_MS);
 const service = new KeyholderService({
   seeds: state.records("totp-seed"),
   secrets: state.records("secret"),

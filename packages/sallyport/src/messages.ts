@@ -48,10 +48,15 @@ export interface Asked {
 /** A key to be enrolled: all that is signed about it. */
 export type WantedKey = Omit<ApproverKey, "counter" | "enrolledAtMs" | "revokedAtMs">;
 
+type Question = "status" | "counters" | "running" | "grant-list" | "approver-list" | "drift";
+type Plain = Question | "first-secret" | "backup" | "down";
+const PLAIN: readonly Plain[] = [
+  ...(["status", "counters", "running", "grant-list", "approver-list", "drift"] as const),
+  ...(["first-secret", "backup", "down"] as const),
+];
+
 export type EnforcerRequest =
-  | { readonly type: "status" }
-  | { readonly type: "counters" }
-  | { readonly type: "running" }
+  | { [Type in Plain]: { readonly type: Type } }[Plain]
   | { readonly type: "plan"; readonly files: readonly PolicyFile[]; readonly author?: string }
   | {
       readonly type: "apply";
@@ -65,19 +70,14 @@ export type EnforcerRequest =
   | { readonly type: "confirm"; readonly generation: number }
   | { readonly type: "rollback"; readonly generation: number }
   | ({ readonly type: "grant-add"; readonly grant: GrantTerms } & Asked)
-  | { readonly type: "grant-list" }
   | { readonly type: "grant-revoke"; readonly grant: string }
   | { readonly type: "island-on"; readonly zone: string }
   | ({ readonly type: "island-off"; readonly zone: string } & Asked)
   | ({ readonly type: "trust-time" } & Asked)
-  | { readonly type: "approver-list" }
   | ({ readonly type: "approver-enrol"; readonly key: WantedKey } & Asked)
   | { readonly type: "approver-revoke"; readonly key: string }
-  | { readonly type: "first-secret" }
   | { readonly type: "first-check"; readonly token: string }
-  | { readonly type: "first-enrol"; readonly key: FirstApprover; readonly proof: string }
-  | { readonly type: "drift" }
-  | { readonly type: "down" };
+  | { readonly type: "first-enrol"; readonly key: FirstApprover; readonly proof: string };
 
 export type EnforcerReply =
   | { readonly ok: true; readonly result: Json }
@@ -104,16 +104,9 @@ export function readRequest(line: string): EnforcerRequest {
     throw bad("the line", "is not JSON");
   }
   const message = record(value, "the message");
+  const plain = PLAIN.find((type) => type === message["type"]);
+  if (plain !== undefined) return { type: plain };
   switch (message["type"]) {
-    case "status":
-    case "counters":
-    case "running":
-    case "grant-list":
-    case "drift":
-    case "approver-list":
-    case "first-secret":
-    case "down":
-      return { type: message["type"] };
     case "plan":
       return { type: "plan", files: files(message["files"]), author: author(message) };
     case "apply":

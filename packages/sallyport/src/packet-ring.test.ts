@@ -52,7 +52,25 @@ test("a restarted ring goes on in the oldest file and keeps the newest", () => {
   withDirectory((directory) => {
     const before = new PacketRing(directory).add(0, new Uint8Array(60).fill(7), 60);
     const after = new PacketRing(directory).add(1, new Uint8Array(60).fill(8), 60);
+    assert.ok(before !== undefined && after !== undefined);
     assert.notEqual(after.file, before.file);
     assert.ok(fs.readFileSync(path.join(directory, before.file)).includes(7));
+  });
+});
+
+test("on a disk that fills up no packet is kept and each is counted; above that the oldest go", () => {
+  withDirectory((directory) => {
+    let isShedding = false;
+    const ring = new PacketRing(directory, () => isShedding);
+    const frame = new Uint8Array(FRAME_BYTES);
+    for (let n = 0; n < 6000; n++) assert.ok(ring.add(n, frame, FRAME_BYTES));
+    isShedding = true;
+    assert.equal(ring.add(6001, frame, FRAME_BYTES), undefined);
+    assert.equal(ring.add(6002, frame, FRAME_BYTES), undefined);
+    assert.deepEqual([ring.takeShed(), ring.takeShed()], [2, 0]);
+    assert.equal(ring.dropOldest(), 2);
+    assert.equal(fs.readdirSync(directory).length, 1, "the file that is being written stays");
+    isShedding = false;
+    assert.ok(ring.add(6003, frame, FRAME_BYTES), "and it goes on when there is room");
   });
 });

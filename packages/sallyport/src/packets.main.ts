@@ -9,6 +9,8 @@ import { readSample } from "@sallyport/enforce/samples";
 import type { Point, Reason } from "@sallyport/policy/legs";
 import { IP_PROTOCOL, type Packet, PcapReader, readFrame, readNflog } from "@sallyport/wire";
 import { formatIpv4 } from "@sallyport/core";
+import { type DiskState, diskOf } from "./disk.ts";
+import { eventOutput } from "./event-output.ts";
 import type { PacketDenied } from "./events.ts";
 import { PacketNames } from "./packet-names.ts";
 import { PacketRing } from "./packet-ring.ts";
@@ -16,6 +18,7 @@ import type { Names } from "./supervisor-messages.ts";
 
 /** Refusals that come before the first names are held back no longer than this many. */
 const EARLY_MAX = 1000;
+const DISK_EVERY_MS = 2000;
 /** `v1:<generation>:<conduit>:<reason>`; `@` says that the conduit's number is in the mark. */
 const PREFIX = /^v1:(\d+):([^:]*):([a-z0-9.-]+)$/;
 /** Where the source's MAC begins, after the target's; what carries no header of its own is IPv4. */
@@ -33,7 +36,23 @@ interface Refused {
   readonly originalBytes: number;
 }
 
-const ring = new PacketRing(process.argv[2] ?? "");
+const directory = process.argv[2] ?? "";
+const output = eventOutput(Date.now);
+let disk: DiskState = diskOf(directory).state;
+const ring = new PacketRing(directory, () => disk !== "good" && disk !== "warn");
+/** Bulk goes first (DESIGN §9): no packet is kept above 90 %, and the kept ones go above 95 %, each counted. */
+setInterval(() => {
+  disk = diskOf(directory).state;
+  const files = disk === "drop" || disk === "full" ? ring.dropOldest() : 0;
+  const packets = ring.takeShed();
+  if (files > 0) write({ type: "packets-dropped", files });
+  if (packets > 0) write({ type: "packets-not-kept", packets });
+}, DISK_EVERY_MS);
+
+function write(event: object): void {
+  output.write(`${JSON.stringify({ at: new Date().toISOString(), ...event })}\n`);
+}
+
 let names: PacketNames | undefined;
 let early: Refused[] = [];
 
@@ -102,6 +121,7 @@ function tell(refused: Refused): void {
   const { atMs, point, reason, generation, id, frame, originalBytes } = refused;
   const packet = packetOf(frame);
   const conduit = names?.conduit(id);
+  const place = ring.add(atMs, frame, originalBytes);
   const event: PacketDenied = {
     at: new Date(atMs).toISOString(),
     type: "packet-denied",
@@ -113,9 +133,9 @@ function tell(refused: Refused): void {
     sourceZone: packet === undefined ? "" : (names?.zone(point, packet.source) ?? ""),
     destinationZone: packet === undefined ? "" : (names?.zone(point, packet.destination) ?? ""),
     ...(packet === undefined ? endsOfFrame(frame) : endsOfPacket(packet)),
-    packet: ring.add(atMs, frame, originalBytes),
+    ...(place === undefined ? {} : { packet: place }),
   };
-  process.stdout.write(`${JSON.stringify(event)}\n`);
+  output.write(`${JSON.stringify(event)}\n`);
 }
 
 /** What can be told of a frame: of a malformed one at least the addresses, where it has them. */

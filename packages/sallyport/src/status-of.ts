@@ -30,36 +30,19 @@ export function statusOf(
     conduits: (legs?.conduits ?? []).map((conduit) => {
       const live = livenessOf(conduit, nowMs, new Set(islands), timeTrusted);
       return {
-        name: conduit.name,
-        via: conduit.via,
-        from: conduit.fromZones.join(", "),
-        to: conduit.toZones.join(", "),
+        ...{ name: conduit.name, via: conduit.via },
+        ...{ from: conduit.fromZones.join(", "), to: conduit.toZones.join(", ") },
         open: live.open,
         ...(live.until === null ? {} : { until: new Date(live.until).toISOString() }),
         ...(live.open ? {} : { reason: live.closedReason }),
-        packets: sum(conduit.name, "packets"),
-        bytes: sum(conduit.name, "bytes"),
+        ...{ packets: sum(conduit.name, "packets"), bytes: sum(conduit.name, "bytes") },
       };
     }),
-    grants: enforcement.listGrants().map((grant) => ({
-      id: grant.id,
-      person: grant.person,
-      conduit: grant.conduit,
-      asset: grant.asset,
-      source: formatIpv4(grant.source),
-      until: new Date(grant.notAfter).toISOString(),
-      packets: grantPackets(grant.id),
+    grants: enforcement.listGrants().map(({ id, person, conduit, asset, source, notAfter }) => ({
+      ...{ id, person, conduit, asset, source: formatIpv4(source) },
+      ...{ until: new Date(notAfter).toISOString(), packets: grantPackets(id) },
     })),
-    denials: counters.denials.map(
-      ({ point, reason, sourceZone, destinationZone, name, packets }) => ({
-        point,
-        reason,
-        sourceZone,
-        destinationZone,
-        conduit: name,
-        packets,
-      }),
-    ),
+    denials: counters.denials.map(({ id: _, name: conduit, ...told }) => ({ ...told, conduit })),
     tripwire: counters.tripwires.map(({ room, inAddrErrors, inNoRoutes, forwDatagrams }) => ({
       room,
       packets: inAddrErrors + inNoRoutes + forwDatagrams,

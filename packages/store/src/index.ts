@@ -3,10 +3,15 @@
  * SQLite keeps beside them, backups; and the network when PostgreSQL is asked for.
  * @module
  */
-export { type BackupSource, createBackup } from "./backup/create-backup.ts";
-export type { BackupEntry, Manifest } from "./backup/manifest.ts";
+export { type BackupSource, copyRunningDatabase, createBackup } from "./backup/create-backup.ts";
+export {
+  type BackupEntry,
+  type Manifest,
+  MANIFEST_NAME,
+  parseManifest,
+} from "./backup/manifest.ts";
 export { type Restored, type RestoreOptions, restoreBackup } from "./backup/restore-backup.ts";
-export { verifyBackup } from "./backup/verify-backup.ts";
+export { backupDamaged, verifyBackup } from "./backup/verify-backup.ts";
 export { readFlowStore } from "./flow-reader.ts";
 export {
   FLOW_LIMITS,

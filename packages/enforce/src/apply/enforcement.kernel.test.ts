@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -360,6 +361,51 @@ test("a grant opens one asset for one device, for its time, in as many slots as 
   } finally {
     listener.kill("SIGKILL");
   }
+});
+
+test("a clock that nobody vouched for is not trusted by the next enforcer; no grant survives a reboot", {
+  skip,
+}, async () => {
+  await using scope = await plantScope();
+  const { site, open, rooms } = scope.plant;
+  const first = await open();
+  const { generation } = await first.apply(request(smallPlant([serviceOfA()])), {
+    confirmWithinSeconds: 60,
+  });
+  await first.confirm(generation);
+  const wanted = {
+    conduit: "service-a",
+    person: "tech",
+    reason: "test",
+    asset: "plc",
+    seconds: 60,
+  };
+  await first.addGrant({ ...wanted, id: "g-1", source: ip("10.10.0.10") });
+  await first.trustTime(false);
+
+  const next = await open();
+  await next.boot();
+  assert.equal(
+    next.status().timeTrusted,
+    false,
+    "whoever kills the enforcer has vouched for nothing",
+  );
+  await assert.rejects(next.addGrant({ ...wanted, id: "g-2", source: ip("10.10.0.10") }), {
+    code: "time-untrusted",
+  });
+  assert.deepEqual(
+    next.heldGrants().map(({ id }) => id),
+    ["g-1"],
+    "a restart is no reboot",
+  );
+
+  // A reboot: rooms and run directory are gone, the state directory is there.
+  await rooms.down();
+  await rm(site.instance.runDir, { recursive: true });
+  const booted = await open();
+  assert.deepEqual(await booted.boot(), { generation });
+  assert.deepEqual(booted.heldGrants(), []);
+  assert.equal(booted.status().timeTrusted, true);
 });
 
 function wideOpen() {

@@ -2,7 +2,9 @@
  * The one owner of both engines and all rooms of an instance: boot, apply, confirm, roll back, islands,
  * grants, drift. Everything runs one after the other; the caller holds the instance's lock.
  */
-import { mkdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Json, SallyportError } from "@sallyport/core";
 import { checkInvariants, type Grant, type Legs, nextChange } from "@sallyport/policy/legs";
@@ -23,7 +25,7 @@ import {
   takeBack,
 } from "./guard.ts";
 import { type Loaded, Slots } from "./slots.ts";
-import { type Generation, State } from "./state.ts";
+import { type Generation, State, writeWhole } from "./state.ts";
 
 export interface EnforcementOptions {
   readonly rooms: RoomSet;
@@ -60,7 +62,9 @@ export class Enforcement {
   private state: State;
   private confirmed: Loaded | undefined;
   private pending: Loaded | undefined;
-  private timeTrusted = true;
+  private timeTrusted: boolean;
+  /** Outlives this process and no reboot: who ends the enforcer has vouched for no clock. */
+  private readonly untrusted: string;
   private confirmBy: number | undefined;
   private readonly drifts: Drift;
   private readonly slots: Slots;
@@ -69,6 +73,8 @@ export class Enforcement {
   private constructor(options: EnforcementOptions, state: State, grants: GrantBook) {
     this.options = options;
     this.stateDir = options.rooms.instance.stateDir;
+    this.untrusted = path.join(options.rooms.instance.runDir, "time-untrusted");
+    this.timeTrusted = !existsSync(this.untrusted);
     this.state = state;
     this.grants = grants;
     this.drifts = new Drift(options.rooms);
@@ -200,16 +206,17 @@ export class Enforcement {
 
   /** While the clock can't be trusted, no window and no grant is opened, and those open are shut. */
   async trustTime(trusted: boolean): Promise<void> {
-    await this.inTurn(() => {
+    await this.inTurn(async () => {
       this.timeTrusted = trusted;
-      return Promise.resolve();
+      if (trusted) await rm(this.untrusted, { force: true });
+      else await writeWhole(this.untrusted, "");
     });
     await this.reschedule();
   }
 
   /** Cuts a zone off but for what is marked `island: keep`; switching it off is an opening act. */
   async setIsland(zone: string, on: boolean): Promise<void> {
-    await this.inTurn(async () => {
+    const kept = this.inTurn(async () => {
       const { conduits = [], attachments = [] } = this.legs() ?? {};
       const known = [
         ...attachments.map((attachment) => attachment.zone),
@@ -221,7 +228,8 @@ export class Enforcement {
       const others = this.state.islands.filter((name) => name !== zone);
       await this.state.setIslands(on ? [...others, zone] : others);
     });
-    await this.reschedule();
+    // Cut off even where a full disk keeps none of it.
+    await kept.finally(() => this.reschedule());
   }
 
   addGrant(request: GrantRequest): Promise<Grant> {

@@ -3,7 +3,7 @@
  * A file is whole or absent: written beside, synced, renamed, and the directory synced.
  */
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, statfsSync, writeFileSync } from "node:fs";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { canonicalJson, type Json, SallyportError } from "@sallyport/core";
@@ -197,8 +197,26 @@ function parse(text: string): StateFile {
   throw new SallyportError("state-damaged", "state.json has a format that this version can't read");
 }
 
+/** Room that a full disk cannot take from what closes: it is given up for the next file that finds none. */
+const RESERVE_BYTES = 2 * 1024 * 1024;
+
+export function keepReserve(stateDir: string): void {
+  const file = path.join(stateDir, "reserve");
+  const { bavail, bsize } = statfsSync(stateDir);
+  if (existsSync(file) || bavail * bsize < 8 * RESERVE_BYTES) return;
+  writeFileSync(file, new Uint8Array(RESERVE_BYTES), { mode: 0o600 });
+}
+
 /** After this returns the file survives a power cut, whole. */
 export async function writeWhole(file: string, content: string | Uint8Array): Promise<void> {
+  await writeOnce(file, content).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOSPC") throw error;
+    await rm(path.join(path.dirname(file), "reserve"), { force: true });
+    await writeOnce(file, content);
+  });
+}
+
+async function writeOnce(file: string, content: string | Uint8Array): Promise<void> {
   const handle = await open(`${file}.new`, "w", 0o600);
   try {
     await handle.writeFile(content);

@@ -9,6 +9,8 @@ import type { ApproverKey, FirstSecret, VerifiedApproval } from "@sallyport/iden
 
 interface BookFile {
   readonly format: 1;
+  /** Another one after each restore, so that nothing that was signed before it opens anything again. */
+  readonly nodeEpoch?: number;
   keys: ApproverKey[];
   /** Ids of acts that were begun, and the last moment at which each could have been. */
   used: { readonly id: string; readonly startByMs: number }[];
@@ -47,6 +49,10 @@ export class ApproverBook {
 
   find(id: string): ApproverKey | undefined {
     return this.book.keys.find((key) => key.id === id);
+  }
+
+  get nodeEpoch(): number {
+    return this.book.nodeEpoch ?? 0;
   }
 
   get first(): FirstSecret | undefined {

@@ -18,6 +18,8 @@ export type ArchivistRequest =
       readonly personal: boolean;
       readonly proofs: readonly number[];
     }
+  | { readonly type: "copy" }
+  | { readonly type: "copy-done" }
   | { readonly type: "witness-add"; readonly key: string; readonly threshold?: number }
   | { readonly type: "cosign"; readonly witness: string }
   | {
@@ -37,6 +39,8 @@ export const MAY: Readonly<Record<ArchivistCaller, ReadonlySet<ArchivistRequest[
     "prove",
     "consistency",
     "export",
+    "copy",
+    "copy-done",
     "witness-add",
     "cosign",
     "cosign-answer",
@@ -78,6 +82,8 @@ export function readArchivistRequest(line: string): ArchivistRequest {
       return { type, records: records.map((one: unknown) => record(one, "records[]")) };
     }
     case "head":
+    case "copy":
+    case "copy-done":
       return { type };
     case "list":
       return { type, question: record(message["question"] ?? {}, "question") };

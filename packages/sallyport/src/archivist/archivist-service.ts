@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import path from "node:path";
 import { type Json, SallyportError } from "@sallyport/core";
 import type { Ledger, NewRecord, StoredRecord } from "@sallyport/ledger";
@@ -6,14 +7,26 @@ import { WitnessExchange } from "./witness-exchange.ts";
 
 /** Exchanges with witnesses under way at once; an abandoned one gives way to the next. */
 const EXCHANGES_MAX = 8;
+/** Records that are taken on a full disk, into room that was kept for them. */
+const LAST_ROOM: ReadonlySet<string> = new Set([
+  ...["sign-in", "sign-in-refused", "sign-out", "sign-ins-revoked", "stepped-up"].map(
+    (type) => `control.${type}`,
+  ),
+  ...["step-up-refused", "permission-refused", "recovery-code-used"].map(
+    (type) => `control.${type}`,
+  ),
+  ...["keyholder.totp-accepted", "keyholder.totp-refused", "keyholder.totp-removed"],
+]);
 
 /** Answers for one ledger. It has no network: what a witness is asked is carried by whoever asks it to be. */
 export class ArchivistService {
   readonly #ledger: Ledger;
   readonly #key: string;
   readonly #exports: string;
+  readonly #copyDirectory: string;
   readonly #addWitness: (key: string, threshold: number | undefined) => void;
   readonly #nowMs: () => number;
+  readonly #isFull: () => boolean;
   readonly #exchanges = new Map<number, WitnessExchange>();
   #exchangeIds = 0;
 
@@ -23,14 +36,20 @@ export class ArchivistService {
     readonly key: string;
     /** Exports are written to folders of this one. */
     readonly exportsDirectory: string;
+    /** A copy for a backup is made here, and taken away at once. */
+    readonly copyDirectory: string;
     readonly addWitness: (key: string, threshold: number | undefined) => void;
     readonly nowMs: () => number;
+    /** Whether the disk has only its last room left. */
+    readonly isFull?: () => boolean;
   }) {
     this.#ledger = options.ledger;
     this.#key = options.key;
     this.#exports = options.exportsDirectory;
+    this.#copyDirectory = options.copyDirectory;
     this.#addWitness = options.addWitness;
     this.#nowMs = options.nowMs;
+    this.#isFull = options.isFull ?? (() => false);
   }
 
   async answer(request: ArchivistRequest, caller: ArchivistCaller): Promise<Json> {
@@ -61,6 +80,11 @@ export class ArchivistService {
         };
       case "export":
         return await this.#export(request);
+      case "copy":
+        return await this.#copy();
+      case "copy-done":
+        fs.rmSync(this.#copyDirectory, { recursive: true, force: true });
+        return {};
       case "witness-add":
         this.#addWitness(request.key, request.threshold);
         return {};
@@ -85,8 +109,17 @@ export class ArchivistService {
       ...record,
       type: `${caller}.${JSON.stringify(record["type"]).replaceAll('"', "")}`,
     }));
+    this.#refuseWhenFull(own);
     const { first, count } = await this.#ledger.append(own as unknown as readonly NewRecord[]);
     return { first, count };
+  }
+
+  /** The last room is for whoever comes to look why, and for what ends. */
+  #refuseWhenFull(records: readonly { readonly type: string }[]): void {
+    if (!this.#isFull() || records.every(({ type }) => LAST_ROOM.has(type))) return;
+    throw new SallyportError("ledger-disk-full", "the disk of the ledger is full", {
+      hint: "make room on the disk of /var/lib/sallyport; nothing was done",
+    });
   }
 
   #head(): Json {
@@ -115,6 +148,17 @@ export class ArchivistService {
     const range = to === undefined ? {} : { range: { from, to } };
     const done = await this.#ledger.export(directory, { ...range, personal, proofs });
     return { ...done, directory };
+  }
+
+  /** The signed head first: the copy then has at least what it says. */
+  async #copy(): Promise<Json> {
+    const checkpoint = await this.#ledger.checkpoint();
+    const directory = this.#copyDirectory;
+    fs.rmSync(directory, { recursive: true, force: true });
+    fs.mkdirSync(directory, { mode: 0o700 });
+    const file = path.join(directory, "ledger.sqlite");
+    await this.#ledger.copyTo(file);
+    return { file, checkpoint, key: this.#key };
   }
 
   async #cosign(witness: string): Promise<Json> {

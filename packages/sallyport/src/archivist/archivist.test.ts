@@ -46,6 +46,7 @@ function plant(): { events: string; directory: string; ledger: Ledger; service: 
     ledger,
     key: "",
     exportsDirectory: directory,
+    copyDirectory: path.join(directory, "copy"),
     addWitness: () => undefined,
     nowMs: () => NOW,
   });

@@ -28,6 +28,7 @@ interface Planned {
   readonly planSha256?: string;
   readonly baseGeneration: number;
   readonly nextGeneration: number;
+  readonly nodeEpoch: number;
 }
 
 export const plan: Command = {
@@ -141,9 +142,9 @@ function writePlan(
 ): void {
   const file = invocation.text("out");
   if (file === undefined) return;
-  const { baseGeneration, nextGeneration } = planned;
+  const { baseGeneration, nextGeneration, nodeEpoch } = planned;
   const { site, policySha256 } = legs;
-  const numbers = { nodeEpoch: 0, baseGeneration, nextGeneration };
+  const numbers = { nodeEpoch, baseGeneration, nextGeneration };
   const act = { act: "apply" as const, site, author: authorOf(invocation), policySha256, legs };
   writeAct(file, { act: { ...act, ...numbers }, ...(running === undefined ? {} : { running }) });
   invocation.say(`${file} is what approvers sign: sallyport approve ${file} --policy …`);

@@ -15,6 +15,13 @@ import {
 } from "./admin-commands.ts";
 import { api } from "./api-commands.ts";
 import { breakGlassList, breakGlassOpen, breakGlassSeal } from "./break-glass-commands.ts";
+import {
+  backupCreate,
+  backupKey,
+  backupList,
+  backupRestore,
+  backupVerify,
+} from "./backup-commands.ts";
 import type { Command } from "./command.ts";
 import { denials, flows } from "./flow-commands.ts";
 import {
@@ -36,6 +43,7 @@ import {
   ledgerWitness,
 } from "./ledger-commands.ts";
 import { diff, explain, exported, fmt, matrix, schema, validate } from "./policy-commands.ts";
+import { supportBundleCommand } from "./support-commands.ts";
 import {
   completionCommand,
   demo,
@@ -54,6 +62,8 @@ export const commands: readonly Command[] = [
   ...[approve, approverNew, approverAdd, approverList, approverRevoke],
   ...[ledgerStatus, ledgerList, ledgerShow, ledgerProve, ledgerExport, ledgerVerify, ledgerWitness],
   ...[grantAdd, grantOpen, grantList, grantRevoke, denials, flows, islandOn, islandOff, clockTrust],
+  ...[backupKey, backupCreate, backupList, backupVerify, backupRestore],
+  supportBundleCommand,
   ...[adminLink, adminRecover, adminCa, adminCertificate, adminOidcSecret],
   ...[breakGlassSeal, breakGlassList, breakGlassOpen],
   ...[api, version, completionCommand(() => commands)],

@@ -103,10 +103,10 @@ async function writeGrant(invocation: Invocation, grant: GrantTerms, out: string
   }
   const within = invocation.text("start-within");
   const seconds = within === undefined ? START_WITHIN_SECONDS : durationSeconds(within);
-  const legs = fields(await ask(invocation.instance, { type: "running" }))["legs"];
+  const { legs, nodeEpoch } = fields(await ask(invocation.instance, { type: "running" }));
   const site = word(fields(legs ?? null)["site"]);
   const startBy = new Date(Date.now() + seconds * 1000).toISOString();
-  const named = { site, nodeEpoch: 0, id: newActId(), author, startBy };
+  const named = { site, nodeEpoch: Number(nodeEpoch ?? 0), id: newActId(), author, startBy };
   writeAct(out, { act: { act: "grant", ...grant, ...named } });
   const text = `${out} is what approvers sign: sallyport approve ${out}; then: sallyport grant open ${out} --approved …`;
   invocation.result({ file: out, ...named }, text);

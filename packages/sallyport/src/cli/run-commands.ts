@@ -2,15 +2,17 @@ import { spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { SallyportError } from "@sallyport/core";
+import { type Json, SallyportError } from "@sallyport/core";
 import { openEnforcement } from "@sallyport/enforce";
 import { starterPolicy } from "@sallyport/policy";
-import { runDoctor } from "../doctor.ts";
+import { type Disk, diskOf, diskSentence } from "../disk.ts";
+import { type Finding, runDoctor } from "../doctor.ts";
 import { EventReader, type StoredEvent } from "../event-reader.ts";
 import { eventsDir, type Instance, instanceNamed } from "../instance.ts";
 import { type Command, EXIT, type Invocation } from "./command.ts";
 import { completion } from "./dispatch.ts";
-import { ask } from "./enforcer-client.ts";
+import { ask, fields, listOf } from "./enforcer-client.ts";
+import { release } from "./release.ts";
 import { statusText } from "./status-text.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../../../..");
@@ -201,7 +203,10 @@ export const status: Command = {
   flags: { watch: { type: "boolean", help: "refresh every two seconds until Ctrl-C" } },
   async run(invocation) {
     for (;;) {
-      const answer = await ask(invocation.instance, { type: "status" });
+      const answer = withDisk(
+        await ask(invocation.instance, { type: "status" }),
+        diskOf(instanceNamed(invocation.instance).stateDir),
+      );
       if (invocation.flag("watch") && !invocation.json)
         invocation.result(answer, `\u001b[2J\u001b[H${statusText(answer)}`);
       else invocation.result(answer, statusText(answer));
@@ -218,13 +223,37 @@ export const status: Command = {
   },
 };
 
+/** What is degraded by the disk is said with all else that is. */
+function withDisk(answer: Json, disk: Disk): Json {
+  const { degraded, ...rest } = fields(answer);
+  const sentence = diskSentence(disk);
+  const all = [...listOf(degraded), ...(sentence === undefined ? [] : [sentence])];
+  return { ...rest, degraded: all, disk: { ...disk } } as Json;
+}
+
+function diskFindings(name: string): readonly Finding[] {
+  const { stateDir } = instanceNamed(name);
+  if (!fs.existsSync(stateDir)) return [];
+  const disk = diskOf(stateDir);
+  const seen = diskSentence(disk);
+  return [
+    {
+      name: "disk of the state",
+      state: seen === undefined ? "ok" : "degraded",
+      seen: seen ?? `${disk.usedPercent} % used`,
+      why: "acts that must be recorded are refused where they cannot be",
+      fix: `make room on the disk of ${stateDir}: df ${stateDir}`,
+    },
+  ];
+}
+
 export const doctor: Command = {
   name: "doctor",
   args: "",
   help: "Tries each kernel feature in a throw-away namespace and prints the exact fix. Exits 3 if degraded, 1 if blocked.",
   flags: {},
   async run(invocation) {
-    const findings = runDoctor();
+    const findings = [...runDoctor(), ...diskFindings(invocation.instance)];
     const mark = { ok: "ok      ", degraded: "degraded", blocked: "BLOCKED " };
     const lines = findings.map(({ name, state, seen, why, fix }) =>
       state === "ok"
@@ -318,9 +347,7 @@ export const version: Command = {
   help: "The version of Sallyport and of the Node it runs on.",
   flags: {},
   async run(invocation) {
-    const { version: own } = JSON.parse(
-      fs.readFileSync(path.join(ROOT, "packages/sallyport/package.json"), "utf8"),
-    ) as { version: string };
+    const own = release();
     invocation.result(
       { sallyport: own, node: process.versions.node },
       `sallyport ${own} (Node ${process.versions.node})`,

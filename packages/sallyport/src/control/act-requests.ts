@@ -12,7 +12,6 @@ import type { Given, Signing } from "./signing.ts";
 
 /** Time to reach whoever signs, and to open; the enforcer takes at most seven days. */
 const START_WITHIN_MS = 24 * 3600 * 1000;
-const NODE_EPOCH = 0;
 const ID_BYTES = 8;
 
 export type RequestState = "waiting" | "approved" | "done" | "denied" | "withdrawn" | "expired";
@@ -56,10 +55,10 @@ export class ActRequests {
   ): Promise<KeptRequest> {
     const { clock, requests, enforcer, record } = this.means;
     const author = personOf(caller);
-    const { legs } = await runningOf(enforcer);
+    const { legs, nodeEpoch } = await runningOf(enforcer);
     const nowMs = clock.nowMs();
     const named = {
-      ...{ site: legs?.site ?? "", nodeEpoch: NODE_EPOCH, author },
+      ...{ site: legs?.site ?? "", nodeEpoch, author },
       id: `a-${randomBytes(ID_BYTES).toString("hex")}`,
       startBy: new Date(nowMs + START_WITHIN_MS).toISOString(),
     };

@@ -45,8 +45,6 @@ export interface ChangeMeans {
   readonly record: (type: string, told: Readonly<Record<string, string | number>>) => Promise<void>;
 }
 
-/** One node: docs/decisions/0011-the-record.md. */
-const NODE_EPOCH = 0;
 const ID_BYTES = 6;
 
 export class ChangeService implements Service {
@@ -74,7 +72,8 @@ export class ChangeService implements Service {
     // The enforcer compiled them; what is signed is what it says it will apply.
     const legs = planned["legs"] as unknown as Legs;
     const act: ApplyAct = {
-      ...{ act: "apply", site: legs.site, nodeEpoch: NODE_EPOCH, author },
+      ...{ act: "apply", site: legs.site, author },
+      nodeEpoch: Number(planned["nodeEpoch"] ?? 0),
       baseGeneration: Number(planned["baseGeneration"]),
       nextGeneration: Number(planned["nextGeneration"]),
       ...{ policySha256: legs.policySha256, legs },

@@ -116,6 +116,7 @@ export class Control {
     assert.ok(!("kind" in rp));
     fs.mkdirSync(this.at("proof"));
     const services = makeServices({
+      backupsDirectory: this.at("backups"),
       ...{ state, recorder, clock, random, rp, providers },
       enforcer: enforcer.ask,
       // Through the readers of the sockets: a message that they don't know is found here.
@@ -147,6 +148,7 @@ export class Control {
       randomness: (size) => randomBytes(size),
     });
     const archivist = new ArchivistService({
+      copyDirectory: this.at("copy"),
       ...{ ledger, key: "", exportsDirectory: this.home, addWitness: () => undefined },
       nowMs: clock.nowMs,
     });

@@ -9,6 +9,7 @@ export interface Running {
   /** The confirmed generation; 0 before the first. */
   readonly generation: number;
   readonly circumstances: Circumstances;
+  readonly nodeEpoch: number;
 }
 
 export async function runningOf(enforcer: AskEnforcer): Promise<Running> {
@@ -19,6 +20,7 @@ export async function runningOf(enforcer: AskEnforcer): Promise<Running> {
     // The enforcer compiled and checked them; they came over its own socket.
     legs: isNone ? undefined : (legs as unknown as Legs),
     generation: Number(fields(confirmed ?? null)["number"] ?? 0),
+    nodeEpoch: Number(running["nodeEpoch"] ?? 0),
     circumstances: {
       grants: listOf(running["grants"]) as unknown as readonly Grant[],
       islanded: new Set(listOf(running["islands"]).map(word)),

@@ -1,11 +1,14 @@
 /** All services of the API put together. */
+import path from "node:path";
 import { EventHub, type Services } from "@sallyport/api";
 import type { Clock, IdentityEvents, Randomness, RelyingParty } from "@sallyport/identity";
 import { identityStore, type StateStore } from "@sallyport/store";
 import type { Recorder } from "../recorder.ts";
+import { diskOf, diskSentence } from "../disk.ts";
 import { ActRequests } from "./act-requests.ts";
 import { Alarms } from "./alarms.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./ask.ts";
+import { BackupService } from "./backup-service.ts";
 import { ChangeService } from "./change-service.ts";
 import { Desk } from "./desk.ts";
 import { GrantService } from "./grant-service.ts";
@@ -16,7 +19,6 @@ import type { ProviderSettings } from "./settings.ts";
 import { SignInService } from "./sign-in-service.ts";
 import { Signing } from "./signing.ts";
 import {
-  backups,
   FlowService,
   forwarding,
   LedgerService,
@@ -37,6 +39,7 @@ export interface ServiceMeans {
   readonly rp: RelyingParty | undefined;
   readonly readFlows: WatchMeans["readFlows"];
   readonly accounts: () => string;
+  readonly backupsDirectory: string;
   readonly providers: readonly ProviderSettings[];
   /** Alarms go here beside the ledger, in case that is down. */
   readonly alarmsFile: string;
@@ -67,6 +70,10 @@ export function makeServices(means: ServiceMeans): Services & { readonly alarms:
   const watch: WatchMeans = {
     ...{ enforcer, archivist, keyholder, readFlows: means.readFlows },
     nowMs: () => clock.nowMs(),
+    degradedBy: () => {
+      const sentence = diskSentence(diskOf(path.dirname(means.backupsDirectory)));
+      return sentence === undefined ? [] : [sentence];
+    },
     standing: () => alarms.standing(),
   };
   return {
@@ -86,7 +93,10 @@ export function makeServices(means: ServiceMeans): Services & { readonly alarms:
     flows: new FlowService(watch),
     ledger: new LedgerService(watch, signIns),
     forwarding,
-    backups,
+    backups: new BackupService({
+      ...{ enforcer, record, directory: means.backupsDirectory },
+      ...{ checks: state.records("backup-check"), nowMs: () => clock.nowMs() },
+    }),
     events: hub,
   };
 }

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import type {
-  Backups,
   Caller,
   Conduit,
   Flow,
@@ -32,6 +31,8 @@ export interface WatchMeans {
   readonly archivist: AskArchivist;
   readonly keyholder: AskKeyholder;
   readonly nowMs: () => number;
+  /** Sentences on what is not the enforcer's to know, such as the disk. */
+  readonly degradedBy: () => readonly string[];
   /** Alarms that stand, as sentences. */
   readonly standing: () => Promise<readonly string[]>;
   readFlows<Answer>(use: (answers: FlowAnswers) => Answer): Answer | undefined;
@@ -50,7 +51,7 @@ export class StatusService implements Status {
     return {
       ...told,
       ...(pending === undefined ? {} : { pending }),
-      degraded: [...degraded, ...(await this.#means.standing())],
+      degraded: [...degraded, ...this.#means.degradedBy(), ...(await this.#means.standing())],
       ...{ islands: [...islands], conduits: conduits.length },
       open: conduits.filter(({ open }) => open).length,
       grants: grants.length,
@@ -245,12 +246,6 @@ export const forwarding: Forwarding = {
   get: later("forwarding of records"),
   put: later("forwarding of records"),
   state: later("forwarding of records"),
-};
-
-export const backups: Backups = {
-  list: later("backups over the API"),
-  create: later("backups over the API"),
-  verify: later("backups over the API"),
 };
 
 /** The place in the answer is the cursor: rows have no name of their own. */

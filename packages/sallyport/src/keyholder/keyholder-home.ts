@@ -12,7 +12,7 @@ import {
 } from "@sallyport/identity/keyholder";
 
 const KEY_BYTES = 32;
-const CA_NAME = "site-ca";
+export const CA_NAME = "site-ca";
 
 /** Made once. Without it nothing that was sealed is readable again, so it is never made anew beside sealed things. */
 export function sealingKeys(directory: string, random: Randomness): SealingKeys {

@@ -24,8 +24,17 @@ export interface BackupSource {
     readonly file: string;
     /** Of a process that has the file for itself, as the ledger's does; otherwise the file is opened to read. */
     readonly opened?: DatabaseSync;
+    /** Where the owner's process has made a whole copy of it already, whose bytes are taken as they are. */
+    readonly copy?: string;
   }[];
   readonly files: readonly { readonly name: string; readonly file: string }[];
+  /** What is made for the backup, and stands in no file as it is. */
+  readonly texts?: readonly {
+    readonly name: string;
+    readonly text: string;
+    /** Whose rights and owner it gets when it is restored. */
+    readonly like: string;
+  }[];
   /** The last signed checkpoint, asked for before this is called. */
   readonly ledgerHead?: string;
 }
@@ -51,9 +60,15 @@ export async function createBackup(source: BackupSource, target: string): Promis
       const to = placeFor(making, name);
       entries.push({ name, kind: "file", ...(await copyFile(file, to)), ...ownerOf(file) });
     }
-    for (const { name, file, opened } of source.databases) {
+    for (const { name, text, like } of source.texts ?? []) {
       const to = placeFor(making, name);
-      await copyRunning(file, opened, to);
+      fs.writeFileSync(to, text, { mode: 0o600, flag: "wx", flush: true });
+      entries.push({ name, kind: "file", ...(await digestOf(to)), ...ownerOf(like) });
+    }
+    for (const { name, file, opened, copy } of source.databases) {
+      const to = placeFor(making, name);
+      if (copy === undefined) await copyRunning(file, opened, to);
+      else await copyFile(copy, to);
       entries.push({ name, kind: "database", ...(await digestOf(to)), ...ownerOf(file) });
     }
     const manifest: Manifest = {
@@ -83,6 +98,11 @@ async function copyRunning(
   to: string,
 ): Promise<void> {
   if (opened !== undefined) return await copyDatabase(opened, to);
+  await copyRunningDatabase(file, to);
+}
+
+/** Copies a database that another process writes to; whoever calls has the rights of its owner. */
+export async function copyRunningDatabase(file: string, to: string): Promise<void> {
   if (fs.lstatSync(file).isSymbolicLink()) throw new Error(`${file} is a link`);
   const database = openForReading(file);
   try {
@@ -92,8 +112,8 @@ async function copyRunning(
   }
 }
 
-function checkNames({ databases, files }: BackupSource): void {
-  const names = [...databases, ...files].map(({ name }) => name);
+function checkNames({ databases, files, texts = [] }: BackupSource): void {
+  const names = [...databases, ...files, ...texts].map(({ name }) => name);
   const bad = names.find((name, n) => !isEntryName(name) || names.indexOf(name) !== n);
   if (bad !== undefined) throw new RangeError(`${bad} is no name in a backup, or there twice`);
   if (names.length > ENTRIES_MAX) throw new RangeError(`a backup has at most ${ENTRIES_MAX} files`);

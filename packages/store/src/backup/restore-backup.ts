@@ -14,6 +14,12 @@ export interface RestoreOptions {
   readonly witnessedSize?: number;
   /** Reads how many records the ledger in a restored directory has; the manifest is only what somebody wrote. */
   readonly ledgerSize?: (directory: string) => number | Promise<number>;
+  /** Entries that are not restored, by name. */
+  readonly skip?: (name: string) => boolean;
+  /** Changes the restored files before they stand in their place; throws when they must not. */
+  readonly prepare?: (directory: string, manifest: Manifest) => void | Promise<void>;
+  /** What is taken over from the state that was there before, where the backup has none of it. */
+  readonly carry?: readonly string[];
 }
 
 export interface Restored {
@@ -34,7 +40,9 @@ export async function restoreBackup(
   place: string,
   options: RestoreOptions = {},
 ): Promise<Restored> {
-  const manifest = await verifyBackup(directory);
+  const whole = await verifyBackup(directory);
+  const entries = whole.entries.filter(({ name }) => options.skip?.(name) !== true);
+  const manifest: Manifest = { ...whole, entries };
   requireNotOlder(sizeIn(manifest), options.witnessedSize);
   requireUnused(place, manifest);
   const staging = `${place}.restoring`;
@@ -47,7 +55,9 @@ export async function restoreBackup(
       requireNotOlder(await options.ledgerSize(staging), options.witnessedSize);
     }
     giveOwners(staging, place, manifest);
+    await options.prepare?.(staging, manifest);
     const movedTo = exchange(staging, place);
+    if (movedTo !== undefined) carryOver(movedTo, place, options.carry ?? []);
     return movedTo === undefined ? { manifest } : { manifest, movedTo };
   } catch (cause) {
     fs.rmSync(staging, { recursive: true, force: true });
@@ -145,6 +155,15 @@ function exchange(staging: string, place: string): string | undefined {
   }
   syncPath(parent);
   return movedTo;
+}
+
+/** Each is one rename. What a power cut left behind stands in the old state, and is moved by hand or not at all. */
+function carryOver(from: string, to: string, names: readonly string[]): void {
+  for (const name of names) {
+    const [old, here] = [path.join(from, name), path.join(to, name)];
+    if (fs.existsSync(old) && !fs.existsSync(here)) fs.renameSync(old, here);
+  }
+  for (const directory of [from, to]) syncPath(directory);
 }
 
 function freeName(place: string): string {

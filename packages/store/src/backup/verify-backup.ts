@@ -76,3 +76,8 @@ function problemOfDatabase(file: string): string | undefined {
     database.close();
   }
 }
+
+/** For what somebody else finds wrong in a copy, such as a ledger whose records are not those that were signed. */
+export function backupDamaged(problems: readonly string[]): Error {
+  return damaged(problems);
+}

@@ -3,6 +3,7 @@ import type { DatabaseSync } from "node:sqlite";
 import type { Records, Stored } from "@sallyport/identity";
 import { Kysely } from "kysely";
 import { type Engine, migrate, type Schema } from "../migrations.ts";
+import { keepReserve } from "../reserve.ts";
 import { connectPostgres, type PostgresConnection, requireFitServer } from "../postgres.ts";
 import { openForWriting, sqliteDialect, type Synchronous } from "../sqlite.ts";
 import { replaceCopy } from "../sqlite-copy.ts";
@@ -51,7 +52,7 @@ async function openFile(
     const opened = database;
     const db = new Kysely<StateTables>({ dialect: sqliteDialect(opened) });
     await migrate(db, schema, (name) => replaceCopy(opened, `${file}.before-${name}`));
-    return new SqlStateStore(db, translate);
+    return new SqlStateStore(db, translate, opened);
   } catch (error) {
     if (database?.isOpen === true) database.close();
     throw translate(error);
@@ -83,10 +84,16 @@ async function openServer(connection: PostgresConnection, schema: Schema): Promi
 class SqlStateStore implements StateStore {
   readonly #db: Kysely<StateTables>;
   readonly #translate: Translate;
+  readonly #file: DatabaseSync | undefined;
 
-  constructor(db: Kysely<StateTables>, translate: Translate) {
+  constructor(db: Kysely<StateTables>, translate: Translate, file?: DatabaseSync) {
     this.#db = db;
     this.#translate = translate;
+    this.#file = file;
+  }
+
+  keepReserve(): boolean {
+    return this.#file === undefined || keepReserve(this.#file);
   }
 
   records<T extends Stored>(kind: string): Records<T> {

@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import type { Synchronous } from "../sqlite.ts";
 import { openStateStore } from "./open-state-store.ts";
 
-const ROUNDS = 12;
+const ROUNDS = 20;
 /** A writer without its sync loses something in nearly each round; in so many it always does. */
 const ROUNDS_WITHOUT = 6;
 const IMAGE_BYTES = 32 * 1024 * 1024;
@@ -166,7 +166,7 @@ async function rounds(
   return { lost, counts };
 }
 
-test("no change of state that was acknowledged is lost in 12 power cuts", { skip }, async (t) => {
+test("no change of state that was acknowledged is lost in 20 power cuts", { skip }, async (t) => {
   const { lost, counts } = await rounds(ROUNDS, "full");
   assert.deepEqual(lost, []);
   t.diagnostic(`acknowledged at the cuts: ${counts.join(" ")}`);

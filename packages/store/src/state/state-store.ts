@@ -12,6 +12,8 @@ export type StatePlace =
 export interface StateStore {
   /** `kind` is a word of small letters, digits and hyphens. The same kind always holds the same type. */
   records<T extends Stored>(kind: string): Records<T>;
+  /** Sees that SQLite has room of its own for sign-ins on a full disk; answers whether it has. */
+  keepReserve(): boolean;
   close(): Promise<void>;
 }
 

@@ -65,7 +65,13 @@ function cli(...args: readonly string[]): { code: number | null; json: Json; err
 
 function pidsNow(): string {
   const { site } = onStage();
-  return PROCESSES.map((main) => `${main} ${ps.running(site, main).map(({ pid }) => pid)}`).join();
+  return PROCESSES.map(
+    (main) =>
+      `${main} ${ps
+        .running(site, main)
+        .map(({ pid }) => pid)
+        .join(" ")}`,
+  ).join();
 }
 
 /** To the last byte, as root. */

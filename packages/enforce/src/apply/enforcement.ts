@@ -229,7 +229,7 @@ export class Enforcement {
       await this.state.setIslands(on ? [...others, zone] : others);
     });
     // Cut off even where a full disk keeps none of it.
-    await kept.finally(() => this.reschedule());
+    await kept.finally(async () => void (await this.reschedule()));
   }
 
   addGrant(request: GrantRequest): Promise<Grant> {

@@ -209,8 +209,8 @@ export function keepReserve(stateDir: string): void {
 
 /** After this returns the file survives a power cut, whole. */
 export async function writeWhole(file: string, content: string | Uint8Array): Promise<void> {
-  await writeOnce(file, content).catch(async (error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOSPC") throw error;
+  await writeOnce(file, content).catch(async (error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
     await rm(path.join(path.dirname(file), "reserve"), { force: true });
     await writeOnce(file, content);
   });

@@ -148,7 +148,7 @@ function enforcement(stateDir: string): NonNullable<BackupSource["texts"]> {
     const confirmed = state.generations.findLast(({ state: is }) => is === "confirmed");
     add("state.json", JSON.stringify({ ...state, generations: confirmed ? [confirmed] : [] }));
     for (const name of confirmed === undefined ? [] : ["legs.json", "policy"]) {
-      const place = `generations/${confirmed?.number}/${name}`;
+      const place = `generations/${confirmed?.number ?? 0}/${name}`;
       add(place, fs.readFileSync(path.join(stateDir, place), "utf8"));
     }
   }

@@ -123,7 +123,7 @@ function claims(text: string, origin: string | undefined): readonly number[] {
       readonly witnesses?: Readonly<Record<string, { readonly size?: number }>>;
     };
     if (state.origin !== origin) return [];
-    return Object.values(state.witnesses ?? {}).map(({ size }) => Number(size ?? 0));
+    return Object.values(state.witnesses ?? {}).map(({ size }) => size ?? 0);
   } catch {
     return [];
   }

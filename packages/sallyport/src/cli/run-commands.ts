@@ -228,7 +228,14 @@ function withDisk(answer: Json, disk: Disk): Json {
   const { degraded, ...rest } = fields(answer);
   const sentence = diskSentence(disk);
   const all = [...listOf(degraded), ...(sentence === undefined ? [] : [sentence])];
-  return { ...rest, degraded: all, disk: { ...disk } } as Json;
+  const told: Readonly<Record<string, Json | undefined>> = {
+    ...rest,
+    degraded: all,
+    disk: { ...disk },
+  };
+  return Object.fromEntries(
+    Object.entries(told).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
 }
 
 function diskFindings(name: string): readonly Finding[] {

@@ -36,7 +36,7 @@ export function innerOnly(legs: Legs, udpSeconds: number, sessionsPerZone: numbe
     },
     zones: legs.zones
       .filter((zone) => zone.point === "inner" && zone.kind !== "dmz")
-      .map(({ dialledFrom: _, ...zone }) => zone),
+      .map(({ dialledFrom: _dialled, ...zone }) => zone),
     attachments: legs.attachments.filter(({ point }) => point === "inner"),
     rooms: [],
   };

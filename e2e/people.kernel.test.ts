@@ -489,16 +489,16 @@ test("at the command line an auditor proves and changes nothing, an engineer app
   const order = JSON.stringify({ sha256: "a".repeat(64), confirmWithinSeconds: 60 });
   const apply = ["api", "POST", "/v1/changes/c-1/apply", order];
   assert.deepEqual(engineer(apply), [4, "step-up-needed"], "an account of the box is one factor");
-  for (const ask of [auditor, engineer]) {
-    assert.deepEqual(ask(["status"]), [5, "needs-root"]);
-    assert.deepEqual(ask(["admin", "link"]), [5, "needs-root"]);
-    assert.deepEqual(ask(["admin", "ca"]), [5, "needs-root"]);
-    assert.deepEqual(ask(["approver", "list"]), [5, "needs-root"]);
-    assert.deepEqual(ask(["ledger", "status"]), [5, "needs-root"]);
+  for (const tries of [auditor, engineer]) {
+    assert.deepEqual(tries(["status"]), [5, "needs-root"]);
+    assert.deepEqual(tries(["admin", "link"]), [5, "needs-root"]);
+    assert.deepEqual(tries(["admin", "ca"]), [5, "needs-root"]);
+    assert.deepEqual(tries(["approver", "list"]), [5, "needs-root"]);
+    assert.deepEqual(tries(["ledger", "status"]), [5, "needs-root"]);
     const recover = ["admin", "recover", "anna", "--reason", "x"];
-    assert.deepEqual(ask(recover), [5, "needs-root"]);
+    assert.deepEqual(tries(recover), [5, "needs-root"]);
     const body = '{"person":"anna","reason":"x"}';
-    assert.deepEqual(ask(["api", "POST", "/v1/local-root/recover", body]), [5, "denied"]);
+    assert.deepEqual(tries(["api", "POST", "/v1/local-root/recover", body]), [5, "denied"]);
   }
   const change = word(
     listOf((await erin.done("GET", "/v1/changes"))["items"]).map(fields)[0]?.["id"],

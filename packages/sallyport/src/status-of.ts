@@ -42,7 +42,7 @@ export function statusOf(
       ...{ id, person, conduit, asset, source: formatIpv4(source) },
       ...{ until: new Date(notAfter).toISOString(), packets: grantPackets(id) },
     })),
-    denials: counters.denials.map(({ id: _, name: conduit, ...told }) => ({ ...told, conduit })),
+    denials: counters.denials.map(({ id: _id, name: conduit, ...told }) => ({ ...told, conduit })),
     tripwire: counters.tripwires.map(({ room, inAddrErrors, inNoRoutes, forwDatagrams }) => ({
       room,
       packets: inAddrErrors + inNoRoutes + forwDatagrams,

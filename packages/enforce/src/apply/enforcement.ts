@@ -216,7 +216,7 @@ export class Enforcement {
 
   /** Cuts a zone off but for what is marked `island: keep`; switching it off is an opening act. */
   async setIsland(zone: string, on: boolean): Promise<void> {
-    const kept = this.inTurn(async () => {
+    const keep = async (): Promise<void> => {
       const { conduits = [], attachments = [] } = this.legs() ?? {};
       const known = [
         ...attachments.map((attachment) => attachment.zone),
@@ -227,9 +227,11 @@ export class Enforcement {
       }
       const others = this.state.islands.filter((name) => name !== zone);
       await this.state.setIslands(on ? [...others, zone] : others);
-    });
+    };
+    const [kept] = await Promise.allSettled([this.inTurn(keep)]);
     // Cut off even where a full disk keeps none of it.
-    await kept.finally(async () => void (await this.reschedule()));
+    await this.reschedule();
+    if (kept.status === "rejected") throw kept.reason;
   }
 
   addGrant(request: GrantRequest): Promise<Grant> {

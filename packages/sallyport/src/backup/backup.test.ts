@@ -138,9 +138,9 @@ function code(expected: string, message?: RegExp): (error: unknown) => boolean {
 
 test("a backup taken under load restores to a ledger of the same records, signed on under a new name", async () => {
   await using plant = await gateway();
-  let isOver = false;
+  const under = { load: true };
   const load = (async () => {
-    for (let n = 0; !isOver && n < 10_000; n++) {
+    for (let n = 0; under.load && n < 10_000; n++) {
       await plant.append(3);
       await plant.state?.records("draft").add({ id: `d-${n}`, revision: 1 });
       await new Promise((go) => setImmediate(go));
@@ -148,7 +148,7 @@ test("a backup taken under load restores to a ledger of the same records, signed
   })();
   const before = plant.ledger.head().size;
   await plant.backUp();
-  isOver = true;
+  under.load = false;
   await load;
   const { ledgerHead = "" } = await checkBackup(plant.target);
   const [origin = "", size = ""] = ledgerHead.split("\n");

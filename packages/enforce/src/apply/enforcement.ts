@@ -218,11 +218,8 @@ export class Enforcement {
   async setIsland(zone: string, on: boolean): Promise<void> {
     const keep = async (): Promise<void> => {
       const { conduits = [], attachments = [] } = this.legs() ?? {};
-      const known = [
-        ...attachments.map((attachment) => attachment.zone),
-        ...conduits.flatMap(({ fromZones, toZones }) => [...fromZones, ...toZones]),
-      ];
-      if (!known.includes(zone)) {
+      const ends = conduits.flatMap(({ fromZones, toZones }) => [...fromZones, ...toZones]);
+      if (![...attachments.map((attached) => attached.zone), ...ends].includes(zone)) {
         throw new SallyportError("unknown-zone", `the running policy has no zone ${zone}`);
       }
       const others = this.state.islands.filter((name) => name !== zone);

@@ -47,4 +47,12 @@ export type { Approval, Page, PageRequest, Signable } from "./shapes/common.ts";
 export type { Person } from "./shapes/people.ts";
 export type { Change, Grant, GrantRequest, PolicyFile } from "./shapes/policy.ts";
 export type { Session } from "./shapes/sign-in.ts";
-export type { Conduit, Flow, LedgerRecord, LiveEvent, ProcessState } from "./shapes/watch.ts";
+export type {
+  Conduit,
+  Flow,
+  LedgerRecord,
+  LiveEvent,
+  NewTarget,
+  NewWebhook,
+  ProcessState,
+} from "./shapes/watch.ts";

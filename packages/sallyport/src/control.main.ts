@@ -17,6 +17,8 @@ import { LocalProof } from "./control/local-proof.ts";
 import { makeServices } from "./control/services.ts";
 import { readSettings } from "./control/settings.ts";
 import { keepRenewed, newCertificate } from "./control/tls.ts";
+import { Forwarder } from "./forward/forwarder.ts";
+import { ArchivistSource } from "./forward/source.ts";
 import { archivistSocket, enforcerSocket, instanceNamed } from "./instance.ts";
 import { askFlows } from "./journal-place.ts";
 import { apiSocket, keyholderSocket, proofDir } from "./own-places.ts";
@@ -38,6 +40,9 @@ const archivist: AskArchivist = (request) =>
   askSocket(archivistSocket(instance, "control"), request);
 const keyholder: AskKeyholder = (request) => askSocket(keyholderSocket(instance), request);
 
+const { version } = JSON.parse(
+  fs.readFileSync(new URL("../package.json", import.meta.url), "utf8"),
+) as { readonly version: string };
 const clock = { nowMs: Date.now };
 const random = { bytes: (size: number): Uint8Array => randomBytes(size) };
 const state = await openStateStore({ kind: "sqlite", file: path.join(directory, "state.sqlite") });
@@ -58,12 +63,21 @@ function ownAddresses(): readonly string[] {
 const names = [...new Set([...settings.names, ...ownAddresses(), "localhost"])];
 const host = names.find((one) => !("kind" in relyingParty(`https://${one}`, name))) ?? "localhost";
 const rp = relyingParty(`https://${authorityOf(host)}`, `Sallyport ${name}`);
+const forwarder = new Forwarder({
+  source: new ArchivistSource(archivist),
+  settings: state.records("forwarding"),
+  cursors: state.records("forwarding-cursor"),
+  clock,
+  // 32473 is for documentation (RFC 5612): Sallyport has no enterprise number of its own yet.
+  sender: { host, version, processId: process.pid, enterprise: 32_473 },
+});
 const services = makeServices({
   ...{ state, enforcer, archivist, keyholder, clock, random },
   recorder: new ArchivistRecorder(archivistSocket(instance, "control"), Date.now),
   proof: new LocalProof(proofDir(instance), clock, random),
   rp: "kind" in rp ? undefined : rp,
   readFlows: (use) => askFlows(instance, use),
+  forwarder,
   accounts: () => fs.readFileSync("/etc/passwd", "utf8"),
 });
 let requests = 0;
@@ -108,6 +122,8 @@ if (room !== "") {
     wait: (ms, then) => void setTimeout(then, ms),
   });
 }
+
+await forwarder.start();
 
 const store = identityStore(state);
 setInterval(() => void removeEnded(store, clock).catch(() => undefined), UPKEEP_EVERY_MS);

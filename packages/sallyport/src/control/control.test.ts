@@ -18,6 +18,8 @@ import { readArchivistRequest } from "../archivist/archivist-messages.ts";
 import { ArchivistService } from "../archivist/archivist-service.ts";
 import { type ApiAnswer, askApi, signInByUid } from "../cli/api-commands.ts";
 import { fields, listOf, word } from "../cli/enforcer-client.ts";
+import { Forwarder } from "../forward/forwarder.ts";
+import { ArchivistSource } from "../forward/source.ts";
 import { sealingKeys, siteCa } from "../keyholder/keyholder-home.ts";
 import { readKeyholderRequest } from "../keyholder/keyholder-messages.ts";
 import { KeyholderService } from "../keyholder/keyholder-service.ts";
@@ -85,6 +87,14 @@ before(async () => {
     keyholder: askKeyholder,
     proof: new LocalProof(at("proof"), clock, random),
     readFlows: () => undefined,
+    forwarder: new Forwarder({
+      source: new ArchivistSource(async (request) =>
+        archivist.answer(readArchivistRequest(JSON.stringify(request)), "control"),
+      ),
+      settings: state.records("forwarding"),
+      cursors: state.records("forwarding-cursor"),
+      ...{ clock, sender: { host: "gw1", version: "0", processId: 1, enterprise: 32_473 } },
+    }),
     accounts: () => `erin:x:${process.getuid?.() ?? 0}:0::/:/bin/sh\n`,
   });
   let requests = 0;

@@ -2,11 +2,13 @@
 import { EventHub, type Services } from "@sallyport/api";
 import type { Clock, IdentityEvents, Randomness, RelyingParty } from "@sallyport/identity";
 import { identityStore, type StateStore } from "@sallyport/store";
+import type { Forwarder } from "../forward/forwarder.ts";
 import type { Recorder } from "../recorder.ts";
 import { ActRequests } from "./act-requests.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./ask.ts";
 import { ChangeService } from "./change-service.ts";
 import { Desk } from "./desk.ts";
+import { ForwardingService } from "./forwarding-service.ts";
 import { GrantService } from "./grant-service.ts";
 import type { LocalProof } from "./local-proof.ts";
 import { KeysService, PeopleService } from "./people-service.ts";
@@ -16,7 +18,6 @@ import { Signing } from "./signing.ts";
 import {
   backups,
   FlowService,
-  forwarding,
   LedgerService,
   StatusService,
   type WatchMeans,
@@ -35,6 +36,7 @@ export interface ServiceMeans {
   readonly rp: RelyingParty | undefined;
   readonly readFlows: WatchMeans["readFlows"];
   readonly accounts: () => string;
+  readonly forwarder: Forwarder;
 }
 
 export function makeServices(means: ServiceMeans): Services {
@@ -70,7 +72,7 @@ export function makeServices(means: ServiceMeans): Services {
     status: new StatusService(watch),
     flows: new FlowService(watch),
     ledger: new LedgerService(watch, signIns),
-    forwarding,
+    forwarding: new ForwardingService(means.forwarder, record),
     backups,
     events: new EventHub(clock.nowMs()),
   };

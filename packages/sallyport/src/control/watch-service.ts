@@ -5,7 +5,6 @@ import type {
   Conduit,
   Flow,
   Flows,
-  Forwarding,
   Ledger,
   LedgerRecord,
   Page,
@@ -222,12 +221,6 @@ export class LedgerService implements Ledger {
     };
   }
 }
-
-export const forwarding: Forwarding = {
-  get: later("forwarding of records"),
-  put: later("forwarding of records"),
-  state: later("forwarding of records"),
-};
 
 export const backups: Backups = {
   list: later("backups over the API"),

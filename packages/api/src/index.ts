@@ -10,7 +10,7 @@ export { ocsfLine } from "./forward/ocsf.ts";
 export type { ForwardedRecord, Sender } from "./forward/record.ts";
 export { cefLine, framed, LINE_BYTES_MAX, syslogLine } from "./forward/syslog.ts";
 export { type AccessEntry, accessLine, type AccessLog } from "./http/log.ts";
-export { Metrics } from "./http/metrics.ts";
+export { Metrics, type Sample } from "./http/metrics.ts";
 export { HttpError, type Problem } from "./http/problem.ts";
 export type { Bounds } from "./http/bounds.ts";
 export type { Connection } from "./http/run.ts";

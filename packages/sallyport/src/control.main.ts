@@ -8,20 +8,30 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createApi, serveLocal, serveTls } from "@sallyport/api";
+import { createApi, EventHub, Metrics, serveLocal, serveTls } from "@sallyport/api";
 import { relyingParty, removeEnded } from "@sallyport/identity";
 import { identityStore, openStateStore } from "@sallyport/store";
 import { askSocket } from "./cli/enforcer-client.ts";
+import { AccessFile } from "./control/access-log.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./control/ask.ts";
+import { addGauges } from "./control/gauges.ts";
+import { LEDGER_EVERY_MS, LiveNews } from "./control/live.ts";
 import { LocalProof } from "./control/local-proof.ts";
+import { supervisorLines } from "./control/machine.ts";
 import { makeServices } from "./control/services.ts";
 import { readSettings } from "./control/settings.ts";
 import { keepRenewed, newCertificate } from "./control/tls.ts";
 import { Forwarder } from "./forward/forwarder.ts";
 import { ArchivistSource } from "./forward/source.ts";
-import { archivistSocket, enforcerSocket, instanceNamed } from "./instance.ts";
+import {
+  archivistSocket,
+  enforcerSocket,
+  eventsDir,
+  exportsDir,
+  instanceNamed,
+} from "./instance.ts";
 import { askFlows } from "./journal-place.ts";
-import { apiSocket, keyholderSocket, proofDir } from "./own-places.ts";
+import { apiSocket, doctorFile, keyholderSocket, proofDir } from "./own-places.ts";
 import { ArchivistRecorder } from "./recorder.ts";
 
 const UPKEEP_EVERY_MS = 3600 * 1000;
@@ -71,23 +81,36 @@ const forwarder = new Forwarder({
   // 32473 is for documentation (RFC 5612): Sallyport has no enterprise number of its own yet.
   sender: { host, version, processId: process.pid, enterprise: 32_473 },
 });
+// Ids of a process that starts later are higher, so that none names two events.
+const hub = new EventHub(Date.now());
 const services = makeServices({
   ...{ state, enforcer, archivist, keyholder, clock, random },
   recorder: new ArchivistRecorder(archivistSocket(instance, "control"), Date.now),
   proof: new LocalProof(proofDir(instance), clock, random),
   rp: "kind" in rp ? undefined : rp,
   readFlows: (use) => askFlows(instance, use),
-  forwarder,
+  ...{ forwarder, hub },
+  machine: {
+    supervisorLines: () => supervisorLines(path.join(eventsDir(instance), "supervisor.ndjson")),
+    doctorText: () => {
+      const file = doctorFile(instance);
+      return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : undefined;
+    },
+    bootedAtMs: () => Date.now() - os.uptime() * 1000,
+  },
+  exportsDirectory: exportsDir(instance),
   accounts: () => fs.readFileSync("/etc/passwd", "utf8"),
 });
 let requests = 0;
 const start = randomBytes(4).toString("hex");
+const access = new AccessFile(path.join(directory, "access.ndjson"));
+const metrics = new Metrics();
 const api = createApi(services, {
   authorities: names.map(authorityOf),
   now: Date.now,
   newRequestId: () => `${start}-${++requests}`,
-  // Nothing of ours reads an access log yet; acts are in the ledger.
-  log: () => undefined,
+  log: (entry) => access.add(entry),
+  metrics,
 });
 
 /** A keyholder that starts at the same time is waited for; anything else ends this process, and its end says why. */
@@ -126,4 +149,35 @@ if (room !== "") {
 await forwarder.start();
 
 const store = identityStore(state);
+const live = new LiveNews({
+  hub,
+  source: new ArchivistSource(archivist),
+  enforcer,
+  nowMs: Date.now,
+});
+let sessions: number | undefined;
+let readiness: ReadonlyMap<string, boolean> = new Map();
+addGauges({
+  ...{ metrics, live, hub, forwarder, access },
+  sessions: () => sessions,
+  readiness: () => readiness,
+});
+
+async function lookRound(): Promise<void> {
+  access.flush();
+  await live.turn();
+  const nowMs = Date.now();
+  const all = await store.signIns.all();
+  sessions = all.filter(({ expiresAtMs }) => expiresAtMs > nowMs).length;
+  const asked = await services.status.readiness();
+  readiness = new Map(asked.map(({ name, ready }) => [name, ready]));
+}
+async function lookOn(): Promise<never> {
+  for (;;) {
+    await lookRound().catch(() => undefined);
+    await sleep(LEDGER_EVERY_MS);
+  }
+}
+void lookOn();
+process.on("exit", () => access.flush());
 setInterval(() => void removeEnded(store, clock).catch(() => undefined), UPKEEP_EVERY_MS);

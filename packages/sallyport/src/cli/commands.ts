@@ -9,6 +9,7 @@ import {
 import { adminCa, adminLink, api } from "./api-commands.ts";
 import type { Command } from "./command.ts";
 import { denials, flows } from "./flow-commands.ts";
+import { forwardingSet, forwardingStatus } from "./forward-commands.ts";
 import {
   clockTrust,
   grantAdd,
@@ -46,5 +47,6 @@ export const commands: readonly Command[] = [
   ...[approve, approverNew, approverAdd, approverList, approverRevoke],
   ...[ledgerStatus, ledgerList, ledgerShow, ledgerProve, ledgerExport, ledgerVerify, ledgerWitness],
   ...[grantAdd, grantOpen, grantList, grantRevoke, denials, flows, islandOn, islandOff, clockTrust],
+  ...[forwardingStatus, forwardingSet],
   ...[adminLink, adminCa, api, version, completionCommand(() => commands)],
 ];

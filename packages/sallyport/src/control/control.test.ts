@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { after, before, test } from "node:test";
-import { createApi, type Listening, serveLocal, serveTls } from "@sallyport/api";
+import { createApi, EventHub, type Listening, serveLocal, serveTls } from "@sallyport/api";
 import type { Json } from "@sallyport/core";
 import { relyingParty } from "@sallyport/identity";
 import { approvalMessage, firstAdminToken, firstApproverHmac } from "@sallyport/identity/approval";
@@ -54,7 +54,13 @@ before(async () => {
     randomness: (size) => randomBytes(size),
   });
   const archivist = new ArchivistService({
-    ...{ ledger, key: "", exportsDirectory: home, addWitness: () => undefined, nowMs: clock.nowMs },
+    ...{
+      ledger,
+      key: "",
+      exportsDirectory: at("exports"),
+      addWitness: () => undefined,
+      nowMs: clock.nowMs,
+    },
   });
   const answer = async (line: string): Promise<string> => {
     try {
@@ -95,6 +101,13 @@ before(async () => {
       cursors: state.records("forwarding-cursor"),
       ...{ clock, sender: { host: "gw1", version: "0", processId: 1, enterprise: 32_473 } },
     }),
+    exportsDirectory: at("exports"),
+    hub: new EventHub(1),
+    machine: {
+      supervisorLines: () => [],
+      doctorText: () => undefined,
+      bootedAtMs: () => 0,
+    },
     accounts: () => `erin:x:${process.getuid?.() ?? 0}:0::/:/bin/sh\n`,
   });
   let requests = 0;
@@ -318,7 +331,7 @@ test("nobody gets in, and nothing is planned, that the ledger does not take", as
 });
 
 test("what cannot be done yet says so, and a page says what to do instead", async () => {
-  const answer = await erin.ask("GET", "/v1/processes");
-  const { code, hint } = fields(answer.body ?? null);
-  assert.deepEqual([answer.status, code, hint], [501, "not-built-yet", "sallyport status"]);
+  const answer = await anna.ask("GET", "/v1/backups");
+  const { code } = fields(answer.body ?? null);
+  assert.deepEqual([answer.status, code], [501, "not-built-yet"]);
 });

@@ -1,5 +1,5 @@
 /** All services of the API put together. */
-import { EventHub, type Services } from "@sallyport/api";
+import type { EventHub, Services } from "@sallyport/api";
 import type { Clock, IdentityEvents, Randomness, RelyingParty } from "@sallyport/identity";
 import { identityStore, type StateStore } from "@sallyport/store";
 import type { Forwarder } from "../forward/forwarder.ts";
@@ -10,6 +10,7 @@ import { ChangeService } from "./change-service.ts";
 import { Desk } from "./desk.ts";
 import { ForwardingService } from "./forwarding-service.ts";
 import { GrantService } from "./grant-service.ts";
+import { LedgerService } from "./ledger-service.ts";
 import type { LocalProof } from "./local-proof.ts";
 import { KeysService, PeopleService } from "./people-service.ts";
 import { type AppliedText, PolicyService } from "./policy-service.ts";
@@ -18,7 +19,7 @@ import { Signing } from "./signing.ts";
 import {
   backups,
   FlowService,
-  LedgerService,
+  type Machine,
   StatusService,
   type WatchMeans,
 } from "./watch-service.ts";
@@ -37,6 +38,10 @@ export interface ServiceMeans {
   readonly readFlows: WatchMeans["readFlows"];
   readonly accounts: () => string;
   readonly forwarder: Forwarder;
+  readonly hub: EventHub;
+  readonly machine: Machine;
+  /** Where the archivist writes exports of the ledger. */
+  readonly exportsDirectory: string;
 }
 
 export function makeServices(means: ServiceMeans): Services {
@@ -55,6 +60,7 @@ export function makeServices(means: ServiceMeans): Services {
   const signIns = new SignInService({ desk, enforcer, proof, accounts: means.accounts });
   const watch: WatchMeans = {
     ...{ enforcer, archivist, keyholder, readFlows: means.readFlows },
+    machine: means.machine,
     nowMs: () => clock.nowMs(),
   };
   return {
@@ -71,9 +77,13 @@ export function makeServices(means: ServiceMeans): Services {
     approvers: new ApproverService(requests, desk),
     status: new StatusService(watch),
     flows: new FlowService(watch),
-    ledger: new LedgerService(watch, signIns),
+    ledger: new LedgerService({
+      ...{ archivist, record, permissions: signIns, nowMs: watch.nowMs },
+      exports: state.records("ledger-export"),
+      exportsDirectory: means.exportsDirectory,
+    }),
     forwarding: new ForwardingService(means.forwarder, record),
     backups,
-    events: new EventHub(clock.nowMs()),
+    events: means.hub,
   };
 }

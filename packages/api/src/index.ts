@@ -10,7 +10,7 @@ export { ocsfLine } from "./forward/ocsf.ts";
 export type { ForwardedRecord, Sender } from "./forward/record.ts";
 export { cefLine, framed, LINE_BYTES_MAX, syslogLine } from "./forward/syslog.ts";
 export { type AccessEntry, accessLine, type AccessLog } from "./http/log.ts";
-export { Metrics } from "./http/metrics.ts";
+export { Metrics, type Sample } from "./http/metrics.ts";
 export { HttpError, type Problem } from "./http/problem.ts";
 export type { Bounds } from "./http/bounds.ts";
 export type { Connection } from "./http/run.ts";
@@ -47,4 +47,12 @@ export type { Approval, Page, PageRequest, Signable } from "./shapes/common.ts";
 export type { Person } from "./shapes/people.ts";
 export type { Change, Grant, GrantRequest, PolicyFile } from "./shapes/policy.ts";
 export type { Session } from "./shapes/sign-in.ts";
-export type { Conduit, Flow, LedgerRecord, LiveEvent, ProcessState } from "./shapes/watch.ts";
+export type {
+  Conduit,
+  Flow,
+  LedgerRecord,
+  LiveEvent,
+  NewTarget,
+  NewWebhook,
+  ProcessState,
+} from "./shapes/watch.ts";

@@ -21,12 +21,14 @@ export type {
   Exported,
   ExportOptions,
   FollowedPlace,
+  Inclusion,
   Ledger,
   LedgerOptions,
   RecordPage,
   RecordQuestion,
   StoredRecord,
   WitnessLink,
+  WitnessSeen,
 } from "./ledger.ts";
 export { problemOfLedgerCopy } from "./copy-ledger.ts";
 export { VERIFIER } from "./export-ledger.ts";

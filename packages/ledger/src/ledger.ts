@@ -55,8 +55,26 @@ export interface RecordQuestion {
   readonly toMs?: number;
   /** Index to begin at, as `next` of the page before told. */
   readonly from?: number;
+  /** Newest first, from the record before this one; `next` is then the `before` of the next page. */
+  readonly before?: number;
+  /** Records with this value, not erased, under `person`, `by` or `author`; newest first only. */
+  readonly person?: string;
   /** 1 to 1,000. */
   readonly limit?: number;
+}
+
+/** The way from a record's leaf to the root of the tree of so many records. */
+export interface Inclusion {
+  readonly hashes: readonly Uint8Array[];
+  readonly root: Uint8Array;
+}
+
+export interface WitnessSeen {
+  readonly key: VerifierKey;
+  /** Records that the last head covers that it is known to hold; 0 before the first. */
+  readonly size: number;
+  /** When it cosigned, where that head is one of the last. */
+  readonly atSeconds?: number;
 }
 
 export interface RecordPage {
@@ -111,6 +129,9 @@ export interface Ledger {
   /** A `.tlog-proof` of one record, from the last cosigned checkpoint that has it, else the last signed one. */
   prove(index: number): string;
   consistency(from: number, to: number): readonly Uint8Array[];
+  /** In the tree of the first `size` records. */
+  inclusion(index: number, size: number): Inclusion;
+  witnesses(): readonly WitnessSeen[];
   /** Takes cosignature lines for a checkpoint of ours; resolves with how many of our witnesses have signed it. */
   addCosignatures(checkpoint: string, lines: string): number;
   /** Has a witness cosign the last signed checkpoint, catching up from the size that it holds. */

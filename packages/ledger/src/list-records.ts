@@ -3,13 +3,15 @@
  * are kept for each 256 records, which costs a row in 256 and skips what cannot match.
  */
 import type { DatabaseSync } from "node:sqlite";
-import { type Json, SallyportError } from "@sallyport/core";
+import { canonicalJson, type Json, SallyportError } from "@sallyport/core";
 import type { RecordPage, RecordQuestion, StoredRecord } from "./ledger.ts";
 import { damaged } from "./log-store.ts";
 import { TILE_WIDTH } from "./tiles.ts";
 
 const PAGE_MAX = 1000;
 const PAGE_USUAL = 100;
+/** Newest first, records are looked at one by one: so many take about a tenth of a second. */
+const NEWEST_LOOKED_MAX = 200_000;
 /** A question that matches nothing ends after so many blocks of records and says where to go on. */
 const BLOCKS_MAX = 1000;
 
@@ -34,6 +36,11 @@ export class RecordReader {
     if (!Number.isSafeInteger(from) || from < 0) {
       throw new SallyportError("record-question", "a page begins at a record's number");
     }
+    const { before, person } = question;
+    if (before !== undefined) return this.#newest({ ...question, before: Math.min(before, size) });
+    if (person !== undefined) {
+      throw new SallyportError("record-question", "records of a person are listed newest first");
+    }
     const rows = this.#database.prepare(
       `select * from record where idx >= ? and idx < ? and at >= ? and at < ?
        and (?5 is null or type = ?5) order by idx limit ?6`,
@@ -56,6 +63,30 @@ export class RecordReader {
       }
     }
     return { records };
+  }
+
+  /** Looks at a bounded stretch; what was not looked at is where the next page begins. */
+  #newest(question: RecordQuestion & { readonly before: number }): RecordPage {
+    const { type, person, before } = question;
+    const { fromMs = Number.MIN_SAFE_INTEGER, toMs = Number.MAX_SAFE_INTEGER } = question;
+    const { limit = PAGE_USUAL } = question;
+    if (!Number.isSafeInteger(before) || before < 0) {
+      throw new SallyportError("record-question", "a page begins before a record's number");
+    }
+    const from = Math.max(0, before - NEWEST_LOOKED_MAX);
+    const value = person === undefined ? null : canonicalJson(person);
+    const rows = this.#database
+      .prepare(
+        `select * from record where idx >= ? and idx < ? and at >= ? and at < ?
+         and (?5 is null or type = ?5)
+         and (?6 is null or exists (select 1 from personal where personal.idx = record.idx
+              and name in ('person', 'by', 'author') and value = ?6))
+         order by idx desc limit ?7`,
+      )
+      .all(from, before, fromMs, toMs, type ?? null, value, limit);
+    const records = rows.map((row) => this.#stored(row));
+    const last = records.length === limit ? (records.at(-1)?.index ?? from) : from;
+    return last > 0 ? { records, next: last } : { records };
   }
 
   /** The next block that may hold a match; the one at the right edge always may. */

@@ -16,12 +16,14 @@ import type {
   Exported,
   ExportOptions,
   FollowedPlace,
+  Inclusion,
   Ledger,
   LedgerOptions,
   RecordPage,
   RecordQuestion,
   StoredRecord,
   WitnessLink,
+  WitnessSeen,
 } from "./ledger.ts";
 import { keepReserve } from "./reserve.ts";
 import { RecordReader } from "./list-records.ts";
@@ -30,6 +32,7 @@ import { EMPTY_ROOT } from "./merkle.ts";
 import { encodeRecord, type NewRecord, pooled, type Randomness } from "./new-record.ts";
 import {
   COSIGNATURE,
+  cosignedAtSeconds,
   ED25519,
   formatNote,
   formatSignature,
@@ -211,6 +214,29 @@ class DirectoryLedger implements Ledger {
       throw new SallyportError("record-question", message);
     }
     return consistencyProof(readTile, from, to);
+  }
+
+  inclusion(index: number, size: number): Inclusion {
+    const { frontier, readTile } = this.#store;
+    const isIn = Number.isSafeInteger(index) && index >= 0 && index < size;
+    if (!isIn || !Number.isSafeInteger(size) || size > frontier.size) {
+      const message = `there is no proof of record ${index} in ${size}: the ledger has ${frontier.size} records`;
+      throw new SallyportError("record-question", message);
+    }
+    return { hashes: inclusionProof(readTile, index, size), root: this.#rootAt(size) };
+  }
+
+  witnesses(): readonly WitnessSeen[] {
+    const { signed, cosigned } = this.#files;
+    return this.#witnessKeys().map((key) => {
+      const size = this.#state?.heldBy(key.name) ?? 0;
+      const signature = [signed, cosigned]
+        .filter((kept) => kept !== undefined && kept.head.size === size)
+        .flatMap((kept) => kept?.note.signatures ?? [])
+        .find((one) => isFrom(key, one));
+      const at = signature === undefined ? {} : { atSeconds: cosignedAtSeconds(signature) };
+      return { key, size, ...at };
+    });
   }
 
   addCosignatures(checkpoint: string, lines: string): number {

@@ -108,6 +108,11 @@ export class SignerState {
     this.#write({ ...this.#state, witnesses: { ...this.#state.witnesses, [name]: claim } });
   }
 
+  /** Records that this witness is known to hold. */
+  heldBy(name: string): number {
+    return this.#state.witnesses[name]?.size ?? 0;
+  }
+
   #write(state: State): void {
     const body = JSON.stringify(state);
     writeDurably(this.#file, `${body}\n${digestOf(body)}\n`, this.#sync);

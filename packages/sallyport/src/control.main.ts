@@ -8,20 +8,32 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createApi, serveLocal, serveTls } from "@sallyport/api";
+import { createApi, EventHub, Metrics, serveLocal, serveTls } from "@sallyport/api";
 import { relyingParty, removeEnded } from "@sallyport/identity";
 import { identityStore, openStateStore } from "@sallyport/store";
 import { backupsDir } from "./backup/kept-backups.ts";
 import { askSocket } from "./cli/enforcer-client.ts";
+import { AccessFile } from "./control/access-log.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./control/ask.ts";
+import { addGauges } from "./control/gauges.ts";
+import { LEDGER_EVERY_MS, LiveNews } from "./control/live.ts";
 import { LocalProof } from "./control/local-proof.ts";
+import { supervisorLines } from "./control/machine.ts";
 import { makeServices } from "./control/services.ts";
 import { readSettings, settingsFile } from "./control/settings.ts";
 import { givenCertificate, keepRenewed, newCertificate } from "./control/tls.ts";
-import { archivistSocket, enforcerSocket, instanceNamed } from "./instance.ts";
+import { Forwarder } from "./forward/forwarder.ts";
+import { ArchivistSource } from "./forward/source.ts";
+import {
+  archivistSocket,
+  enforcerSocket,
+  eventsDir,
+  exportsDir,
+  instanceNamed,
+} from "./instance.ts";
 import { askFlows } from "./journal-place.ts";
 import { keepReserve, RESERVE_EVERY_MS } from "./keep-reserve.ts";
-import { apiSocket, keyholderSocket, proofDir, rootApiSocket } from "./own-places.ts";
+import { apiSocket, doctorFile, keyholderSocket, proofDir, rootApiSocket } from "./own-places.ts";
 import { ArchivistRecorder } from "./recorder.ts";
 
 const UPKEEP_EVERY_MS = 3600 * 1000;
@@ -42,6 +54,9 @@ const archivist: AskArchivist = (request) =>
   askSocket(archivistSocket(instance, "control"), request);
 const keyholder: AskKeyholder = (request) => askSocket(keyholderSocket(instance), request);
 
+const { version } = JSON.parse(
+  fs.readFileSync(new URL("../package.json", import.meta.url), "utf8"),
+) as { readonly version: string };
 const clock = { nowMs: Date.now };
 const random = { bytes: (size: number): Uint8Array => randomBytes(size) };
 const state = await openStateStore({ kind: "sqlite", file: path.join(directory, "state.sqlite") });
@@ -63,6 +78,16 @@ const names = [...new Set([...settings.names, ...ownAddresses(), "localhost"])];
 const host = names.find((one) => !("kind" in relyingParty(`https://${one}`, name))) ?? "localhost";
 const recorder = new ArchivistRecorder(archivistSocket(instance, "control"), Date.now);
 const rp = relyingParty(`https://${authorityOf(host)}`, `Sallyport ${name}`);
+const forwarder = new Forwarder({
+  source: new ArchivistSource(archivist),
+  settings: state.records("forwarding"),
+  cursors: state.records("forwarding-cursor"),
+  clock,
+  // 32473 is for documentation (RFC 5612): Sallyport has no enterprise number of its own yet.
+  sender: { host, version, processId: process.pid, enterprise: 32_473 },
+});
+// Ids of a process that starts later are higher, so that none names two events.
+const hub = new EventHub(Date.now());
 const services = makeServices({
   ...{ state, enforcer, archivist, keyholder, clock, random },
   recorder,
@@ -72,16 +97,28 @@ const services = makeServices({
   rp: "kind" in rp ? undefined : rp,
   readFlows: (use) => askFlows(instance, use),
   backupsDirectory: backupsDir(instance),
+  ...{ forwarder, hub },
+  machine: {
+    supervisorLines: () => supervisorLines(path.join(eventsDir(instance), "supervisor.ndjson")),
+    doctorText: () => {
+      const file = doctorFile(instance);
+      return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : undefined;
+    },
+    bootedAtMs: () => Date.now() - os.uptime() * 1000,
+  },
+  exportsDirectory: exportsDir(instance),
   accounts: () => fs.readFileSync("/etc/passwd", "utf8"),
 });
 let requests = 0;
 const start = randomBytes(4).toString("hex");
+const access = new AccessFile(path.join(directory, "access.ndjson"));
+const metrics = new Metrics();
 const api = createApi(services, {
   authorities: names.map(authorityOf),
   now: Date.now,
   newRequestId: () => `${start}-${++requests}`,
-  // Nothing of ours reads an access log yet; acts are in the ledger.
-  log: () => undefined,
+  log: (entry) => access.add(entry),
+  metrics,
 });
 
 /** A keyholder that starts at the same time is waited for; anything else ends this process, and its end says why. */
@@ -146,9 +183,42 @@ if (room !== "") {
   });
 }
 
+await forwarder.start();
+
 const store = identityStore(state);
 keepReserve(state, directory);
 setInterval(() => keepReserve(state, directory), RESERVE_EVERY_MS);
+const live = new LiveNews({
+  hub,
+  source: new ArchivistSource(archivist),
+  enforcer,
+  nowMs: Date.now,
+});
+let sessions: number | undefined;
+let readiness: ReadonlyMap<string, boolean> = new Map();
+addGauges({
+  ...{ metrics, live, hub, forwarder, access },
+  sessions: () => sessions,
+  readiness: () => readiness,
+});
+
+async function lookRound(): Promise<void> {
+  access.flush();
+  await live.turn();
+  const nowMs = Date.now();
+  const all = await store.signIns.all();
+  sessions = all.filter(({ expiresAtMs }) => expiresAtMs > nowMs).length;
+  const asked = await services.status.readiness();
+  readiness = new Map(asked.map((one) => [one.name, one.ready]));
+}
+async function lookOn(): Promise<never> {
+  for (;;) {
+    await lookRound().catch(() => undefined);
+    await sleep(LEDGER_EVERY_MS);
+  }
+}
+void lookOn();
+process.on("exit", () => access.flush());
 setInterval(() => void removeEnded(store, clock).catch(() => undefined), UPKEEP_EVERY_MS);
 
 /** Other settings are taken by starting anew, which the supervisor does; those that cannot be read change nothing. */

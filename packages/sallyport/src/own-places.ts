@@ -21,3 +21,8 @@ export function rootApiSocket(instance: Instance): string {
 export function proofDir(instance: Instance): string {
   return path.join(instance.runDir, "proof");
 }
+
+/** What root found the last time that it ran `sallyport doctor`: everybody may read it by its name. */
+export function doctorFile(instance: Instance): string {
+  return path.join(instance.stateDir, "doctor.json");
+}

@@ -64,6 +64,8 @@ const required = JSON.parse(
 
 test("writes OCSF with every attribute that its class requires", () => {
   const types = [
+    "control.sign-in-refused",
+    "enforcer.grant-added",
     "sign-in-failed",
     "signed.in",
     "sign-in",

@@ -53,7 +53,8 @@ export function ocsfLine(record: ForwardedRecord, sender: Sender): string {
 }
 
 function classOf(record: ForwardedRecord): Class {
-  const words = record.type.split(/[.-]/);
+  // In the ledger the process that tells stands before a dot: `control.sign-in`.
+  const words = (record.type.split(".").at(-1) ?? "").split("-");
   const [first = ""] = words;
   if (first === "sign") return authentication(record, words);
   if (first === "grant") return authorization(record, words);

@@ -9,6 +9,11 @@ export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 export type Labels = Readonly<Record<string, string>>;
 
+export interface Sample {
+  readonly labels?: Labels;
+  readonly value: number;
+}
+
 interface Family {
   readonly help: string;
   readonly type: "counter" | "gauge" | "histogram";
@@ -17,7 +22,14 @@ interface Family {
 
 export class Metrics {
   readonly #families = new Map<string, Family>();
-  readonly #gauges = new Map<string, { readonly help: string; readonly read: () => number }>();
+  readonly #read = new Map<
+    string,
+    {
+      readonly help: string;
+      readonly type: Exclude<Family["type"], "histogram">;
+      readonly read: () => readonly Sample[];
+    }
+  >();
 
   count(name: string, help: string, labels: Labels = {}, by = 1): void {
     add(this.#family(name, help, "counter"), textOf(labels), by);
@@ -35,7 +47,12 @@ export class Metrics {
 
   /** Read when it is asked for. */
   gauge(name: string, help: string, read: () => number): void {
-    this.#gauges.set(name, { help, read });
+    this.read(name, help, "gauge", () => [{ value: read() }]);
+  }
+
+  /** Samples read when they are asked for; none where nothing is known, rather than a number that is made up. */
+  read(name: string, help: string, type: "counter" | "gauge", read: () => readonly Sample[]): void {
+    this.#read.set(name, { help, type, read });
   }
 
   text(): string {
@@ -44,8 +61,11 @@ export class Metrics {
       lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
       for (const [suffix, value] of values) lines.push(`${name}${suffix} ${value}`);
     }
-    for (const [name, { help, read }] of this.#gauges) {
-      lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} gauge`, `${name} ${read()}`);
+    for (const [name, { help, type, read }] of this.#read) {
+      lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
+      for (const { labels = {}, value } of read().slice(0, SERIES_MAX)) {
+        lines.push(`${name}${textOf(labels)} ${value}`);
+      }
     }
     return `${lines.join("\n")}\n`;
   }

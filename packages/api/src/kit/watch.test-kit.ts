@@ -147,16 +147,16 @@ function flows(clock: Clock): Flows {
 }
 
 function forwarding(): Forwarding {
-  let targets: Awaited<ReturnType<Forwarding["get"]>>["targets"] = [];
+  let kept: Omit<Awaited<ReturnType<Forwarding["get"]>>, "sha256"> = { targets: [], webhooks: [] };
   const now = () => ({
-    targets,
-    sha256: createHash("sha256").update(JSON.stringify(targets)).digest("hex"),
+    ...kept,
+    sha256: createHash("sha256").update(JSON.stringify(kept)).digest("hex"),
   });
   return {
     get: async () => now(),
     put: async (_caller, next, ifMatch) => {
       if (ifMatch !== now().sha256) throw new SallyportError("draft-changed", "another by now");
-      targets = next;
+      kept = { webhooks: [], ...next };
       return now();
     },
     state: async () => [],

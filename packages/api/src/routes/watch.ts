@@ -141,11 +141,10 @@ export const settingRoutes = [
     summary: "Replace where records are sent",
     access: "setting.change",
     body: shapes.newForwarding,
-    bodyBytesMax: 256 * 1024,
+    bodyBytesMax: 1024 * 1024,
     answer: shapes.forwarding,
     etag: (forwarding) => forwarding.sha256,
-    run: ({ forwarding }, caller, { body, ifMatch }) =>
-      forwarding.put(caller, body.targets, ifMatch),
+    run: ({ forwarding }, caller, { body, ifMatch }) => forwarding.put(caller, body, ifMatch),
   }),
   get("/v1/forwarding/state", {
     summary: "How far each target has got",

@@ -51,11 +51,12 @@ export interface Ledger {
 }
 
 type Forwarded = z.infer<typeof shapes.forwarding>;
+type NewForwarding = z.infer<typeof shapes.newForwarding>;
 
 export interface Forwarding {
   get(caller: Caller): Promise<Forwarded>;
   /** Throws `draft-changed` unless the sha256 is `ifMatch`. */
-  put(caller: Caller, targets: Forwarded["targets"], ifMatch: string): Promise<Forwarded>;
+  put(caller: Caller, next: NewForwarding, ifMatch: string): Promise<Forwarded>;
   state(caller: Caller): Promise<readonly z.infer<typeof shapes.forwardingState>[]>;
 }
 

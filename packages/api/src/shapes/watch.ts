@@ -130,7 +130,15 @@ export const recordQuery = z.strictObject({
 });
 
 export const proof = z
-  .object({ index: count, size: count, leaf: sha256, root: sha256, hashes: z.array(sha256) })
+  .object({
+    index: count,
+    size: count,
+    leaf: sha256,
+    root: sha256,
+    hashes: z.array(sha256),
+    /** The same as one file with the record and a signed head (c2sp.org/tlog-proof), where no size was asked for. */
+    file: z.string().exactOptional(),
+  })
   .meta({ id: "InclusionProof" });
 
 export const proofQuery = z.strictObject({ size: z.int().min(1).exactOptional() });
@@ -167,34 +175,79 @@ export const witness = z
   .object({ name: z.string(), key: z.string(), seenSize: count, seenAt: time.exactOptional() })
   .meta({ id: "Witness" });
 
-const certificate = z.string().max(16_384);
+const pem = z.string().max(16_384);
+
+/** What every place has to which records go. */
+const destination = {
+  name: id,
+  format: z.enum(["rfc5424", "cef", "ocsf"]),
+  /** PEM of whom to trust; the list that Node brings when left out. */
+  trust: pem.exactOptional(),
+  /** Only these types of records; all when left out. */
+  types: z.array(id).max(64).exactOptional(),
+  people: z.boolean(),
+  /** For a new one: from the first record of the ledger (so when left out), or only what comes from now on. */
+  begin: z.enum(["first", "next"]).exactOptional(),
+};
+
+const syslog = {
+  ...destination,
+  /** `address:port` or `name:port`. */
+  to: line(261),
+  transport: z.enum(["tls", "tcp", "udp"]),
+  /** PEM by which the receiver knows the gateway. */
+  clientCertificate: pem.exactOptional(),
+};
+
+const hook = {
+  ...destination,
+  /** `https://name[:port]/path`. */
+  to: line(2048),
+};
 
 export const target = z
   .strictObject({
-    name: id,
-    /** `address:port` or `name:port`. */
-    to: line(261),
-    transport: z.enum(["tls", "tcp", "udp"]),
-    format: z.enum(["rfc5424", "cef", "ocsf"]),
-    /** PEM of whom to trust; the system's list when left out. */
-    trust: certificate.exactOptional(),
-    types: z.array(id).max(64).exactOptional(),
-    people: z.boolean(),
+    ...syslog,
+    /** PEM; never shown again. Left out, the one that is kept stays. */
+    clientKey: pem.exactOptional(),
   })
-  .meta({ id: "ForwardingTarget" });
+  .meta({ id: "NewForwardingTarget" });
+export type NewTarget = z.infer<typeof target>;
 
-export const forwarding = z.object({ sha256, targets: z.array(target) }).meta({ id: "Forwarding" });
+export const webhook = z
+  .strictObject({
+    ...hook,
+    /** Key of the HMAC; never shown again. Left out, the one that is kept stays. */
+    secret: z.string().min(32).max(256).exactOptional(),
+  })
+  .meta({ id: "NewWebhook" });
+export type NewWebhook = z.infer<typeof webhook>;
+
+export const forwarding = z
+  .object({
+    sha256,
+    targets: z.array(z.object(syslog).meta({ id: "ForwardingTarget" })),
+    webhooks: z.array(z.object(hook).meta({ id: "Webhook" })),
+  })
+  .meta({ id: "Forwarding" });
 
 export const newForwarding = z
-  .strictObject({ targets: z.array(target).max(8) })
+  .strictObject({
+    targets: z.array(target).max(8),
+    /** None when left out. */
+    webhooks: z.array(webhook).max(8).exactOptional(),
+  })
   .meta({ id: "NewForwarding" });
 
 export const forwardingState = z
   .object({
     name: id,
     state: z.enum(["connected", "waiting", "failed"]),
+    /** Records that the receiver has taken: the first that it may not have has this number. */
     sentThrough: count,
     behind: count,
+    /** Tries that failed since the last one that did not. */
+    failures: count,
     lastSentAt: time.exactOptional(),
     why: z.string().exactOptional(),
   })

@@ -9,6 +9,8 @@ export type ArchivistRequest =
   | { readonly type: "list"; readonly question: Readonly<Record<string, Json>> }
   | { readonly type: "record"; readonly index: number }
   | { readonly type: "prove"; readonly index: number }
+  | { readonly type: "inclusion"; readonly index: number; readonly size: number }
+  | { readonly type: "witnesses" }
   | { readonly type: "consistency"; readonly from: number; readonly to: number }
   | {
       readonly type: "export";
@@ -37,6 +39,8 @@ export const MAY: Readonly<Record<ArchivistCaller, ReadonlySet<ArchivistRequest[
     "list",
     "record",
     "prove",
+    "inclusion",
+    "witnesses",
     "consistency",
     "export",
     "copy",
@@ -52,6 +56,8 @@ export const MAY: Readonly<Record<ArchivistCaller, ReadonlySet<ArchivistRequest[
     "list",
     "record",
     "prove",
+    "inclusion",
+    "witnesses",
     "consistency",
     "export",
     "cosign",
@@ -84,7 +90,14 @@ export function readArchivistRequest(line: string): ArchivistRequest {
     case "head":
     case "copy":
     case "copy-done":
+    case "witnesses":
       return { type };
+    case "inclusion":
+      return {
+        type,
+        index: whole(message["index"], "index"),
+        size: whole(message["size"], "size"),
+      };
     case "list":
       return { type, question: record(message["question"] ?? {}, "question") };
     case "record":

@@ -1,7 +1,12 @@
 import fs from "node:fs";
 import path from "node:path";
 import { type Json, SallyportError } from "@sallyport/core";
-import type { Ledger, NewRecord, StoredRecord } from "@sallyport/ledger";
+import {
+  formatVerifierKey,
+  type Ledger,
+  type NewRecord,
+  type StoredRecord,
+} from "@sallyport/ledger";
 import { type ArchivistCaller, type ArchivistRequest, MAY } from "./archivist-messages.ts";
 import { WitnessExchange } from "./witness-exchange.ts";
 
@@ -17,6 +22,9 @@ const LAST_ROOM: ReadonlySet<string> = new Set([
   ),
   ...["keyholder.totp-accepted", "keyholder.totp-refused", "keyholder.totp-removed"],
 ]);
+/** What the API asked for is kept until so many newer ones were; each may be as large as the ledger. */
+const API_EXPORTS_MAX = 4;
+const API_EXPORT = "api-";
 
 /** Answers for one ledger. It has no network: what a witness is asked is carried by whoever asks it to be. */
 export class ArchivistService {
@@ -72,11 +80,18 @@ export class ArchivistService {
       case "prove":
         await ledger.checkpoint();
         return { proof: ledger.prove(request.index) };
+      case "inclusion": {
+        const { hashes, root } = ledger.inclusion(request.index, request.size);
+        return { hashes: hashes.map(base64), root: base64(root) };
+      }
+      case "witnesses":
+        return ledger.witnesses().map(({ key, size, atSeconds }) => ({
+          ...{ name: key.name, key: formatVerifierKey(key), seenSize: size },
+          ...(atSeconds === undefined ? {} : { seenAt: new Date(atSeconds * 1000).toISOString() }),
+        }));
       case "consistency":
         return {
-          hashes: ledger
-            .consistency(request.from, request.to)
-            .map((hash) => Buffer.from(hash).toString("base64")),
+          hashes: ledger.consistency(request.from, request.to).map(base64),
         };
       case "export":
         return await this.#export(request);
@@ -127,7 +142,7 @@ export class ArchivistService {
     return {
       key: this.#key,
       size,
-      root: Buffer.from(root).toString("base64"),
+      root: base64(root),
       signed: this.#ledger.signed() ?? null,
       cosigned: this.#ledger.cosigned() ?? null,
     };
@@ -144,6 +159,7 @@ export class ArchivistService {
   async #export(request: Extract<ArchivistRequest, { readonly type: "export" }>): Promise<Json> {
     const directory = path.join(this.#exports, request.name);
     const { from = 0, to, personal, proofs } = request;
+    if (request.name.startsWith(API_EXPORT)) this.#removeOldest();
     await this.#ledger.checkpoint();
     const range = to === undefined ? {} : { range: { from, to } };
     const done = await this.#ledger.export(directory, { ...range, personal, proofs });
@@ -159,6 +175,18 @@ export class ArchivistService {
     const file = path.join(directory, "ledger.sqlite");
     await this.#ledger.copyTo(file);
     return { file, checkpoint, key: this.#key };
+  }
+
+  /** `control` reads exports and can remove none, so the oldest give way. */
+  #removeOldest(): void {
+    const names = fs.existsSync(this.#exports) ? fs.readdirSync(this.#exports) : [];
+    const own = names
+      .filter((name) => name.startsWith(API_EXPORT))
+      .map((name) => ({ name, atMs: fs.statSync(path.join(this.#exports, name)).mtimeMs }))
+      .sort((a, b) => b.atMs - a.atMs);
+    for (const { name } of own.slice(API_EXPORTS_MAX - 1)) {
+      fs.rmSync(path.join(this.#exports, name), { recursive: true });
+    }
   }
 
   async #cosign(witness: string): Promise<Json> {
@@ -179,6 +207,10 @@ export class ArchivistService {
     const step = await take(exchange);
     return { id, ...(step as Readonly<Record<string, Json>>) };
   }
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64");
 }
 
 function told({ index, type, at, leaf, personal }: StoredRecord): Json {

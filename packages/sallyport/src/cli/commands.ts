@@ -24,6 +24,7 @@ import {
 } from "./backup-commands.ts";
 import type { Command } from "./command.ts";
 import { denials, flows } from "./flow-commands.ts";
+import { forwardingSet, forwardingStatus } from "./forward-commands.ts";
 import {
   clockTrust,
   grantAdd,
@@ -66,5 +67,6 @@ export const commands: readonly Command[] = [
   supportBundleCommand,
   ...[adminLink, adminRecover, adminCa, adminCertificate, adminOidcSecret],
   ...[breakGlassSeal, breakGlassList, breakGlassOpen],
+  ...[forwardingStatus, forwardingSet],
   ...[api, version, completionCommand(() => commands)],
 ];

@@ -9,6 +9,7 @@ import { type Disk, diskOf, diskSentence } from "../disk.ts";
 import { type Finding, runDoctor } from "../doctor.ts";
 import { EventReader, type StoredEvent } from "../event-reader.ts";
 import { eventsDir, type Instance, instanceNamed } from "../instance.ts";
+import { doctorFile } from "../own-places.ts";
 import { type Command, EXIT, type Invocation } from "./command.ts";
 import { completion } from "./dispatch.ts";
 import { ask, fields, listOf } from "./enforcer-client.ts";
@@ -261,6 +262,7 @@ export const doctor: Command = {
   flags: {},
   async run(invocation) {
     const findings = [...runDoctor(), ...diskFindings(invocation.instance)];
+    noteForApi(instanceNamed(invocation.instance), findings);
     const mark = { ok: "ok      ", degraded: "degraded", blocked: "BLOCKED " };
     const lines = findings.map(({ name, state, seen, why, fix }) =>
       state === "ok"
@@ -272,6 +274,15 @@ export const doctor: Command = {
     return findings.some(({ state }) => state === "degraded") ? EXIT.degraded : EXIT.ok;
   },
 };
+
+/** The API repeats what root found; whoever is not root tried another thing: a namespace of their own. */
+function noteForApi(instance: Instance, findings: readonly Finding[]): void {
+  if (process.getuid?.() !== 0 || !fs.existsSync(instance.stateDir)) return;
+  const text = JSON.stringify({ at: new Date().toISOString(), findings });
+  const file = doctorFile(instance);
+  fs.writeFileSync(`${file}.new`, text, { mode: 0o644 });
+  fs.renameSync(`${file}.new`, file);
+}
 
 export const init: Command = {
   name: "init",

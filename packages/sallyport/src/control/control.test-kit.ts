@@ -4,7 +4,7 @@ import { createHash, randomBytes } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { createApi, type Listening, serveLocal, serveTls } from "@sallyport/api";
+import { createApi, EventHub, type Listening, serveLocal, serveTls } from "@sallyport/api";
 import type { Json } from "@sallyport/core";
 import { relyingParty } from "@sallyport/identity";
 import {
@@ -19,13 +19,15 @@ import { readArchivistRequest } from "../archivist/archivist-messages.ts";
 import { ArchivistService } from "../archivist/archivist-service.ts";
 import { type ApiAnswer, askApi } from "../cli/api-client.ts";
 import { fields, listOf, word } from "../cli/enforcer-client.ts";
+import { Forwarder } from "../forward/forwarder.ts";
+import { ArchivistSource } from "../forward/source.ts";
 import { sealingKeys, siteCa } from "../keyholder/keyholder-home.ts";
 import { readKeyholderRequest } from "../keyholder/keyholder-messages.ts";
 import { KeyholderService } from "../keyholder/keyholder-service.ts";
 import { serveLines } from "../line-socket.ts";
 import { replyError } from "../messages.ts";
 import { ArchivistRecorder } from "../recorder.ts";
-import type { AskKeyholder } from "./ask.ts";
+import type { AskArchivist, AskKeyholder } from "./ask.ts";
 import { TestEnforcer } from "./enforcer.test-kit.ts";
 import { LocalProof } from "./local-proof.ts";
 import { makeServices } from "./services.ts";
@@ -115,13 +117,27 @@ export class Control {
     const rp = relyingParty("https://localhost:8443", "plant");
     assert.ok(!("kind" in rp));
     fs.mkdirSync(this.at("proof"));
+    // Through the readers of the sockets: a message that they don't know is found here.
+    const askArchivist: AskArchivist = async (request) =>
+      await archivist.answer(readArchivistRequest(JSON.stringify(request)), "control");
     const services = makeServices({
       backupsDirectory: this.at("backups"),
       ...{ state, recorder, clock, random, rp, providers },
       enforcer: enforcer.ask,
-      // Through the readers of the sockets: a message that they don't know is found here.
-      archivist: async (request) =>
-        await archivist.answer(readArchivistRequest(JSON.stringify(request)), "control"),
+      archivist: askArchivist,
+      forwarder: new Forwarder({
+        source: new ArchivistSource(askArchivist),
+        settings: state.records("forwarding"),
+        cursors: state.records("forwarding-cursor"),
+        ...{ clock, sender: { host: "gw1", version: "0", processId: 1, enterprise: 32_473 } },
+      }),
+      exportsDirectory: this.at("exports"),
+      hub: new EventHub(1),
+      machine: {
+        supervisorLines: () => [],
+        doctorText: () => undefined,
+        bootedAtMs: () => 0,
+      },
       keyholder: this.keyholder,
       proof: new LocalProof(this.at("proof"), clock, random),
       readFlows: () => undefined,
@@ -149,7 +165,7 @@ export class Control {
     });
     const archivist = new ArchivistService({
       copyDirectory: this.at("copy"),
-      ...{ ledger, key: "", exportsDirectory: this.home, addWitness: () => undefined },
+      ...{ ledger, key: "", exportsDirectory: this.at("exports"), addWitness: () => undefined },
       nowMs: clock.nowMs,
     });
     const answer = async (line: string): Promise<string> => {

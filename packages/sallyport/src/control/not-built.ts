@@ -5,10 +5,3 @@ export function notBuiltYet(what: string, hint?: string): SallyportError {
   const more = hint === undefined ? {} : { hint };
   return new SallyportError("not-built-yet", `${what} is not built yet`, more);
 }
-
-/** A method that only says so. */
-export function later(what: string, hint?: string): () => Promise<never> {
-  return async () => {
-    throw notBuiltYet(what, hint);
-  };
-}

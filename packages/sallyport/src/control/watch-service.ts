@@ -1,32 +1,26 @@
-import { createHash } from "node:crypto";
-import type {
-  Caller,
-  Conduit,
-  Flow,
-  Flows,
-  Forwarding,
-  Ledger,
-  LedgerRecord,
-  Page,
-  PageRequest,
-  Permissions,
-  Status,
-} from "@sallyport/api";
+import type { Caller, Conduit, Flow, Flows, Page, PageRequest, Status } from "@sallyport/api";
 import type { Json } from "@sallyport/core";
-import { SallyportError } from "@sallyport/core";
 import type { FlowAnswers, FlowRow } from "@sallyport/store";
 import { fields, listOf, word } from "../cli/enforcer-client.ts";
 import type { Status as Enforced } from "../status.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./ask.ts";
-import { later } from "./not-built.ts";
-import { known, pageOver } from "./pages.ts";
-import { recordsOfPerson } from "./records-of-person.ts";
+import { doctorFindings, processesOf } from "./machine.ts";
+import { pageOver } from "./pages.ts";
 
-const EXPORT_HINT = "sallyport ledger export";
 const ROWS_READ_MAX = 10_000;
 const FLOWS_SINCE_MS = 24 * 3600 * 1000;
 
+/** Files that others write. */
+export interface Machine {
+  /** The supervisor's events, newest last. */
+  supervisorLines(): readonly string[];
+  /** What `sallyport doctor` wrote down as root, if it did. */
+  doctorText(): string | undefined;
+  bootedAtMs(): number;
+}
+
 export interface WatchMeans {
+  readonly machine: Machine;
   readonly enforcer: AskEnforcer;
   readonly archivist: AskArchivist;
   readonly keyholder: AskKeyholder;
@@ -63,10 +57,10 @@ export class StatusService implements Status {
     return pageOver((await this.#ask()).conduits, page, ({ name }) => name);
   }
 
-  readonly processes: Status["processes"] = later(
-    "the state of each process over the API",
-    "sallyport status",
-  );
+  async processes(_caller: Caller): ReturnType<Status["processes"]> {
+    const answers = new Map((await this.readiness()).map(({ name, ready }) => [name, ready]));
+    return processesOf(this.#means.machine.supervisorLines(), answers);
+  }
 
   async drift(_caller: Caller): ReturnType<Status["drift"]> {
     const { differences } = fields(await this.#means.enforcer({ type: "drift" }));
@@ -76,7 +70,14 @@ export class StatusService implements Status {
     };
   }
 
-  readonly doctor: Status["doctor"] = later("doctor over the API", "sallyport doctor");
+  async doctor(_caller: Caller): ReturnType<Status["doctor"]> {
+    const { machine } = this.#means;
+    const degraded = await this.#ask().then(
+      (status) => status.degraded,
+      () => undefined,
+    );
+    return doctorFindings(machine.doctorText(), machine.bootedAtMs(), degraded);
+  }
 
   async readiness(): ReturnType<Status["readiness"]> {
     const asked: readonly (readonly [string, () => Promise<Json>])[] = [
@@ -149,105 +150,6 @@ export class FlowService implements Flows {
   }
 }
 
-export class LedgerService implements Ledger {
-  readonly #means: WatchMeans;
-  readonly #permissions: Permissions;
-
-  constructor(means: WatchMeans, permissions: Permissions) {
-    this.#means = means;
-    this.#permissions = permissions;
-  }
-
-  async head(_caller: Caller): ReturnType<Ledger["head"]> {
-    const { size, root, signed } = fields(await this.#means.archivist({ type: "head" }));
-    const checkpoint = word(signed);
-    return {
-      origin: checkpoint.split("\n")[0] ?? "",
-      size: Number(size),
-      root: hex(word(root)),
-      at: new Date(this.#means.nowMs()).toISOString(),
-      checkpoint,
-    };
-  }
-
-  async records(
-    caller: Caller,
-    { type, person, since, until }: Parameters<Ledger["records"]>[1],
-    { limit, after }: PageRequest,
-  ): Promise<Page<LedgerRecord>> {
-    const question = {
-      ...(type === undefined ? {} : { type }),
-      ...(since === undefined ? {} : { fromMs: Date.parse(since) }),
-      ...(until === undefined ? {} : { toMs: Date.parse(until) }),
-      ...(after === undefined ? {} : { from: Number(after) }),
-      limit,
-    };
-    if (person !== undefined) return this.#ofPerson(caller, person, question);
-    const page = fields(await this.#means.archivist({ type: "list", question }));
-    const items = listOf(page["records"]).map((record) => this.#told(caller, record));
-    return { items, ...(page["next"] === undefined ? {} : { next: word(page["next"]) }) };
-  }
-
-  async #ofPerson(
-    caller: Caller,
-    person: string,
-    question: Parameters<typeof recordsOfPerson>[2],
-  ): Promise<Page<LedgerRecord>> {
-    const { principal } = caller;
-    if (principal === undefined || !this.#permissions.may(principal, "person.read")) {
-      throw new SallyportError("not-permitted", "whoever may not see people finds none");
-    }
-    const { records, next } = await recordsOfPerson(this.#means.archivist, person, question);
-    const items = records.map((record) => this.#told(caller, record));
-    return { items, ...(next === undefined ? {} : { next: String(next) }) };
-  }
-
-  async record(caller: Caller, index: number): Promise<LedgerRecord> {
-    try {
-      return this.#told(caller, await this.#means.archivist({ type: "record", index }));
-    } catch (error) {
-      if (!(error instanceof SallyportError && error.code === "no-such-record")) throw error;
-      return known<LedgerRecord>(undefined, "record");
-    }
-  }
-
-  readonly proof: Ledger["proof"] = later("a proof over the API", "sallyport ledger prove");
-  readonly startExport: Ledger["startExport"] = later("an export over the API", EXPORT_HINT);
-  readonly export: Ledger["export"] = later("an export over the API", EXPORT_HINT);
-  readonly readExport: Ledger["readExport"] = later("an export over the API", EXPORT_HINT);
-  readonly witnesses: Ledger["witnesses"] = later("the list of witnesses over the API");
-
-  async consistency(_caller: Caller, from: number, to: number): ReturnType<Ledger["consistency"]> {
-    const { hashes } = fields(await this.#means.archivist({ type: "consistency", from, to }));
-    return { from, to, hashes: listOf(hashes).map((hash) => hex(word(hash))) };
-  }
-
-  /** Names are for whoever may see people; the commitments are for everybody. */
-  #told({ principal }: Caller, value: Json): LedgerRecord {
-    const { index, type, at, leaf, personal } = fields(value);
-    const text = word(leaf);
-    const { type: _type, at: _at, commit, ...plain } = fields(JSON.parse(text) as Json);
-    const isNamed = principal !== undefined && this.#permissions.may(principal, "person.read");
-    const names = isNamed ? fields(personal ?? null) : {};
-    const { person } = names;
-    return {
-      ...{ index: Number(index), type: word(type), at: word(at) },
-      ...(person === undefined ? {} : { person: word(person) }),
-      fields: { ...plain, ...names },
-      commitments: Object.fromEntries(
-        Object.entries(fields(commit ?? null)).map(([name, hash]) => [name, word(hash)]),
-      ),
-      leaf: leafHash(text),
-    };
-  }
-}
-
-export const forwarding: Forwarding = {
-  get: later("forwarding of records"),
-  put: later("forwarding of records"),
-  state: later("forwarding of records"),
-};
-
 /** The place in the answer is the cursor: rows have no name of their own. */
 function numbered(rows: readonly FlowRow[], { limit, after }: PageRequest): Page<Flow> {
   const start = after === undefined ? 0 : Number(after);
@@ -257,13 +159,4 @@ function numbered(rows: readonly FlowRow[], { limit, after }: PageRequest): Page
   }));
   const end = start + limit;
   return { items, ...(end < rows.length ? { next: String(end) } : {}) };
-}
-
-/** RFC 6962 §2.1. */
-function leafHash(leaf: string): string {
-  return createHash("sha256").update(Uint8Array.of(0)).update(leaf, "utf8").digest("hex");
-}
-
-function hex(base64: string): string {
-  return Buffer.from(base64, "base64").toString("hex");
 }

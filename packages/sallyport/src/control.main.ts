@@ -10,10 +10,12 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createApi, serveLocal, serveTls } from "@sallyport/api";
 import { relyingParty, removeEnded } from "@sallyport/identity";
+import { CONSOLE_FILES } from "@sallyport/console";
 import { identityStore, openStateStore } from "@sallyport/store";
 import { backupsDir } from "./backup/kept-backups.ts";
 import { askSocket } from "./cli/enforcer-client.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./control/ask.ts";
+import { readConsole, withConsole } from "./control/console-files.ts";
 import { LocalProof } from "./control/local-proof.ts";
 import { makeServices } from "./control/services.ts";
 import { readSettings, settingsFile } from "./control/settings.ts";
@@ -76,13 +78,15 @@ const services = makeServices({
 });
 let requests = 0;
 const start = randomBytes(4).toString("hex");
-const api = createApi(services, {
-  authorities: names.map(authorityOf),
+const authorities = names.map(authorityOf);
+const answers = createApi(services, {
+  authorities,
   now: Date.now,
   newRequestId: () => `${start}-${++requests}`,
   // Nothing of ours reads an access log yet; acts are in the ledger.
   log: () => undefined,
 });
+const api = withConsole(answers, readConsole(CONSOLE_FILES), authorities);
 
 /** A keyholder that starts at the same time is waited for; anything else ends this process, and its end says why. */
 async function firstCertificate(

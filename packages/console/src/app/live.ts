@@ -1,0 +1,48 @@
+/** Live events: each says what is old, and it is read again. How old the data is the status's own reads say. */
+import { useEffect } from "react";
+import { queryClient, TOUCHED } from "../api/queries.ts";
+
+/** Many events at once are one read. */
+const GATHER_MS = 250;
+/** After this the header says how old the data is. */
+export const STALE_MS = 15_000;
+
+export function useLiveEvents(isSignedIn: boolean): void {
+  useEffect(() => {
+    if (!isSignedIn) return undefined;
+    const source = new EventSource("/v1/events");
+    const old = new Set<string>();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const flush = (): void => {
+      timer = undefined;
+      for (const key of old) void queryClient.invalidateQueries({ queryKey: [key] });
+      old.clear();
+    };
+    const touch = (keys: readonly string[]): void => {
+      for (const key of keys) old.add(key);
+      timer ??= setTimeout(flush, GATHER_MS);
+    };
+    for (const [type, keys] of Object.entries(TOUCHED)) {
+      source.addEventListener(type, () => touch(keys));
+    }
+    // Some were missed: everything may be old.
+    source.addEventListener("gap", () => touch(Object.values(TOUCHED).flat()));
+    return () => {
+      source.close();
+      clearTimeout(timer);
+    };
+  }, [isSignedIn]);
+}
+
+export type Freshness =
+  | { readonly kind: "live" }
+  | { readonly kind: "old"; readonly ageMs: number }
+  | { readonly kind: "lost"; readonly ageMs: number | undefined };
+
+/** From when the status was last read, and whether the last try failed. */
+export function freshnessOf(updatedAtMs: number, isFailing: boolean, nowMs: number): Freshness {
+  const ageMs = updatedAtMs === 0 ? undefined : Math.max(0, nowMs - updatedAtMs);
+  if (isFailing) return { kind: "lost", ageMs };
+  if (ageMs === undefined) return { kind: "lost", ageMs };
+  return ageMs > STALE_MS ? { kind: "old", ageMs } : { kind: "live" };
+}

@@ -1,0 +1,5 @@
+import { Page } from "../../parts/basics.tsx";
+
+export function EvidencePage() {
+  return <Page title="Evidence">…</Page>;
+}

@@ -1,0 +1,5 @@
+import { Page } from "../../parts/basics.tsx";
+
+export function PeoplePage() {
+  return <Page title="People">…</Page>;
+}

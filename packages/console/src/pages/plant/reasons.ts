@@ -1,0 +1,21 @@
+/** Reason codes that have a sentence in the catalogues; the list is the policy language's, closed and versioned. */
+export const REASONS: readonly string[] = [
+  "no-src-zone",
+  "no-dst-zone",
+  "wrong-interface",
+  "to-gateway",
+  "multicast",
+  "no-conduit",
+  "expired",
+  "outside-window",
+  "no-grant",
+  "grant-expired",
+  "revoked",
+  "not-syn",
+  "fragment",
+  "invalid-state",
+  "session-limit",
+  "rate",
+  "island",
+  "time-untrusted",
+];

@@ -1,5 +1,6 @@
 /** Live events: each says what is old, and it is read again. How old the data is the status's own reads say. */
 import { useEffect } from "react";
+import { Problem } from "../api/problem.ts";
 import { queryClient, TOUCHED } from "../api/queries.ts";
 
 /** Many events at once are one read. */
@@ -38,6 +39,11 @@ export type Freshness =
   | { readonly kind: "live" }
   | { readonly kind: "old"; readonly ageMs: number }
   | { readonly kind: "lost"; readonly ageMs: number | undefined };
+
+/** A refusal is an answer, so the connection stands; it is only nothing that one may see. */
+export function isLost(error: unknown): boolean {
+  return error instanceof Problem && (error.told.status === 0 || error.told.status >= 500);
+}
 
 /** From when the status was last read, and whether the last try failed. */
 export function freshnessOf(updatedAtMs: number, isFailing: boolean, nowMs: number): Freshness {

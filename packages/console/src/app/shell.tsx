@@ -8,7 +8,7 @@ import { queryClient, sessionQuery, statusQuery } from "../api/queries.ts";
 import { SignInPage } from "../pages/sign-in/sign-in-page.tsx";
 import { ProblemBox } from "../parts/basics.tsx";
 import { ActProvider } from "./act.tsx";
-import { freshnessOf, useLiveEvents } from "./live.ts";
+import { freshnessOf, isLost, useLiveEvents } from "./live.ts";
 import { keyFollower, PLACES } from "./navigation.ts";
 import { KeyHelp, Palette } from "./palette.tsx";
 import { PendingBanner } from "./pending-banner.tsx";
@@ -87,7 +87,7 @@ function Header({ name, isOut }: { readonly name: string; readonly isOut: boolea
       </span>
       <FreshnessChip
         updatedAtMs={status.dataUpdatedAt}
-        isFailing={status.isError || status.failureCount > 0}
+        isFailing={isLost(status.error ?? status.failureReason)}
         isOut={isOut}
       />
       <span className="spacer" />
@@ -148,6 +148,7 @@ function FreshnessChip({
     return <span className="tag mark-medium">■ {t("fresh.signed-out")}</span>;
   }
   const fresh = freshnessOf(updatedAtMs, isFailing, nowMs);
+  if (fresh.kind === "lost" && !isFailing) return null;
   const age = fresh.kind === "live" || fresh.ageMs === undefined ? "" : ago(fresh.ageMs);
   const text = {
     live: t("fresh.live"),

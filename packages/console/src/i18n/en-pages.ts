@@ -2,6 +2,7 @@
 export const enPages = {
   "link.after": "Your device keeps the key; the gateway only ever sees its public half.",
   "link.again": "Make the passkey",
+  "link.enter": "Sign in with the new passkey",
   "link.first": "First administrator",
   "link.first.lead":
     "This link is good once. You choose a name and make a passkey; that key is also the first whose signatures open anything here.",

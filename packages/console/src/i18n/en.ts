@@ -1,8 +1,12 @@
 /** English. Keys are the same in every language; a stem with `.one` and `.other` is counted. */
+import { enConduits } from "./en-conduits.ts";
 import { enPages } from "./en-pages.ts";
+import { enPeople } from "./en-people.ts";
 
 export const en = {
+  ...enConduits,
   ...enPages,
+  ...enPeople,
   "as-cli": "as command line",
   "attention.apply": "A change by {author} has its approvals and waits to be applied: {reason}",
   "attention.approve": "A change by {author} waits for approval: {reason}",

@@ -79,8 +79,7 @@ function PlantMapPart() {
   );
   return (
     <>
-      <Loading query={zones} />
-      {denials.error === null ? null : <Loading query={denials} />}
+      <Loading query={zones.error === null && denials.error !== null ? denials : zones} />
       <PlantDrawing
         map={map}
         onZone={(zone) => filter({ zone })}

@@ -5,12 +5,13 @@ import { queryClient } from "../../api/queries.ts";
 import { asProblem, type Problem } from "../../api/problem.ts";
 import { useWords } from "../../app/surroundings.tsx";
 import { Empty, ProblemBox } from "../../parts/basics.tsx";
+import { passkeySignIn } from "./ways.tsx";
 import { addPasskey, enrolFirstApprover, openFirstLink, openInvitation } from "./link.ts";
 
 const PERSON = "[a-z0-9][a-z0-9._\\-]{0,62}";
 
 /** How far it got, so that a passkey that failed can be tried again after the link was used up. */
-type Stage = "closed" | "open" | "keyed";
+type Stage = "closed" | "open" | "keyed" | "enrolled";
 
 export function LinkPage({ isFirst }: { readonly isFirst: boolean }) {
   const { t } = useWords();
@@ -41,7 +42,10 @@ export function LinkPage({ isFirst }: { readonly isFirst: boolean }) {
     const key = made ?? (await addPasskey(t("link.passkey-name")));
     setMade(key);
     setStage("keyed");
-    if (isFirst) await enrolFirstApprover(secret, id, key);
+    if (isFirst && stage !== "enrolled") await enrolFirstApprover(secret, id, key);
+    setStage("enrolled");
+    // What a link opens may only add factors; the new one is shown at once.
+    await passkeySignIn();
     queryClient.clear();
     location.assign(isFirst ? "/first-run" : "/");
   };
@@ -81,7 +85,7 @@ export function LinkPage({ isFirst }: { readonly isFirst: boolean }) {
           </>
         ) : null}
         <Button type="submit" loading={isBusy}>
-          {t(stage === "closed" ? "link.make" : "link.again")}
+          {t(stage === "closed" ? "link.make" : stage === "open" ? "link.again" : "link.enter")}
         </Button>
       </form>
       <p className="small dim">{t("link.after")}</p>

@@ -7,8 +7,6 @@ import { signWithPasskey } from "../../api/web-authn.ts";
 import { useWords } from "../../app/surroundings.tsx";
 import { ProblemBox } from "../../parts/basics.tsx";
 
-const LINK_CHARACTERS = 8;
-
 export function SignInWays({ onSignedIn }: { readonly onSignedIn: () => void }) {
   const { t } = useWords();
   const [isBusy, setBusy] = useState(false);
@@ -20,13 +18,13 @@ export function SignInWays({ onSignedIn }: { readonly onSignedIn: () => void }) 
     setBusy(true);
     setProblem(undefined);
     act()
-      .then(onSignedIn, (error: unknown) => setProblem(passkeyProblem(error)))
+      .then(onSignedIn, (error: unknown) => setProblem(asProblem(error)))
       .finally(() => setBusy(false));
   };
   const submit = (event: FormEvent): void => {
     event.preventDefault();
     const plain = code.replaceAll(/\s/g, "");
-    const isTotp = /^\d{6,8}$/.test(plain) && plain.length <= LINK_CHARACTERS;
+    const isTotp = /^\d{6,8}$/.test(plain);
     attempt(() =>
       isTotp
         ? call("POST /v1/sign-in/password", { body: { person, password, totp: plain } })
@@ -71,16 +69,11 @@ export function SignInWays({ onSignedIn }: { readonly onSignedIn: () => void }) 
   );
 }
 
-async function passkeySignIn(): Promise<void> {
+export async function passkeySignIn(): Promise<void> {
   const { value } = await call("POST /v1/sign-in/passkey/options", { body: {} });
   const credential = await signWithPasskey(value.publicKey);
   await call("POST /v1/sign-in/passkey/finish", {
     // The browser's own form of an assertion; the API checks each member.
     body: { flow: value.flow, credential: credential as never },
   });
-}
-
-/** A browser answers "not allowed" for a person's no, a missing passkey and a name that does not match. */
-export function passkeyProblem(error: unknown): Problem {
-  return asProblem(error);
 }

@@ -53,7 +53,9 @@ const { metafile } = await build({
   logLevel: "warning",
 });
 const made = (entry) => {
-  const [file] = Object.entries(metafile.outputs).find(([, { entryPoint }]) => entryPoint === entry);
+  const [file] = Object.entries(metafile.outputs).find(
+    ([, { entryPoint }]) => entryPoint === entry,
+  );
   return path.basename(file);
 };
 const html = fs
@@ -67,7 +69,9 @@ fs.copyFileSync(path.join(here, "static/icon.svg"), path.join(next, "icon.svg"))
 /** What a first visit loads: the entries and all that they import at once. */
 const first = new Set();
 const queue = [made("src/main.tsx"), made("src/app/styles.css")];
-const byName = new Map(Object.entries(metafile.outputs).map(([file, out]) => [path.basename(file), out]));
+const byName = new Map(
+  Object.entries(metafile.outputs).map(([file, out]) => [path.basename(file), out]),
+);
 for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
   if (first.has(file)) continue;
   first.add(file);

@@ -22,9 +22,9 @@ export type ItemOf<Name extends keyof Api> =
 
 export async function call<Name extends keyof Api>(
   name: Name,
-  ...[input = {}]: Partial<Input<Name>> extends Input<Name> ? [Input<Name>?] : [Input<Name>]
+  ...[input]: Partial<Input<Name>> extends Input<Name> ? [Input<Name>?] : [Input<Name>]
 ): Promise<Answer<AnswerOf<Name>>> {
-  const response = await send(name, input);
+  const response = await send(name, input ?? {});
   const text = await response.text();
   if (!response.ok) throw problemOf(text, response.status);
   const etag = /^"(.*)"$/.exec(response.headers.get("etag") ?? "")?.[1];

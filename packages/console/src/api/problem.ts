@@ -40,7 +40,8 @@ export function problemOf(text: string, status: number): Problem {
   }
   if (typeof value !== "object" || value === null) return unreachable(`status ${status}`);
   const { code, detail, hint, requestId, errors } = value as Readonly<Record<string, unknown>>;
-  if (typeof code !== "string" || typeof detail !== "string") return unreachable(`status ${status}`);
+  if (typeof code !== "string" || typeof detail !== "string")
+    return unreachable(`status ${status}`);
   return new Problem({
     ...{ code, status, detail },
     ...(typeof hint === "string" ? { hint } : {}),

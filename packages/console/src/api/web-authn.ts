@@ -1,20 +1,18 @@
 /** Passkeys in a browser's own words: WebAuthn Level 3 with its JSON forms. */
 
-/** What `toJSON()` of a credential gives; the API checks its shape. */
-export type Credential = Readonly<Record<string, unknown>>;
-
-export async function signWithPasskey(options: object): Promise<PublicKeyCredentialJSON> {
+export async function signWithPasskey(options: object): Promise<AuthenticationResponseJSON> {
   const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(
     // The server writes what this reads; anything else the browser refuses.
     options as PublicKeyCredentialRequestOptionsJSON,
   );
   const made = await navigator.credentials.get({ publicKey });
   if (!(made instanceof PublicKeyCredential)) throw new DOMException("no passkey", "AbortError");
-  return made.toJSON();
+  // An assertion was asked for, so its JSON form is one.
+  return made.toJSON() as AuthenticationResponseJSON;
 }
 
 export interface NewPasskey {
-  readonly credential: PublicKeyCredentialJSON;
+  readonly credential: RegistrationResponseJSON;
   /** Base64 of the key as the browser itself read it from the authenticator. */
   readonly spki: string;
 }
@@ -28,7 +26,7 @@ export async function makePasskey(options: object): Promise<NewPasskey> {
   const response = made.response as AuthenticatorAttestationResponse;
   const key = response.getPublicKey();
   if (key === null) throw new DOMException("the key is of an unknown kind", "NotSupportedError");
-  return { credential: made.toJSON() as PublicKeyCredentialJSON, spki: base64(key) };
+  return { credential: made.toJSON() as RegistrationResponseJSON, spki: base64(key) };
 }
 
 /** An approval: the authenticator signs over the SHA-256 of what is approved. */
@@ -48,7 +46,7 @@ export async function approveWithPasskey(
     rpId: location.hostname,
     userVerification: "required",
   });
-  const { id, response } = made as AuthenticationResponseJSON;
+  const { id, response } = made;
   const { clientDataJSON, authenticatorData, signature } = response;
   return { credentialId: id, clientDataJSON, authenticatorData, signature };
 }

@@ -25,7 +25,12 @@ export function Palette({ onClose }: { readonly onClose: () => void }) {
   const [text, setText] = useState("");
   const [at, setAt] = useState(0);
   const everything: readonly Found[] = [
-    ...PLACES.map(({ to, title }) => ({ label: t(title), kind: t("palette.page"), to, search: {} })),
+    ...PLACES.map(({ to, title }) => ({
+      label: t(title),
+      kind: t("palette.page"),
+      to,
+      search: {},
+    })),
     ...(zones.data ?? []).map(({ name }) => ({
       ...{ label: name, kind: t("palette.zone"), to: "/", search: { zone: name } },
     })),
@@ -66,7 +71,12 @@ export function Palette({ onClose }: { readonly onClose: () => void }) {
           setAt(0);
         }}
       />
-      <div id="palette-list" role="listbox" aria-label={t("palette.title")} className="palette-list">
+      <div
+        id="palette-list"
+        role="listbox"
+        aria-label={t("palette.title")}
+        className="palette-list"
+      >
         {found.map((one, index) => (
           <div
             key={`${one.kind} ${one.label}`}

@@ -1,6 +1,6 @@
 /** Pages by address. What a page filters by stands in the address, so that a link shows what its sender saw. */
 import { createRootRoute, createRoute, createRouter, Outlet } from "@tanstack/react-router";
-import { type ComponentType, lazy, Suspense } from "react";
+import { type ComponentType, type FunctionComponent, lazy, Suspense } from "react";
 import { LinkPage } from "../pages/sign-in/link-page.tsx";
 import { PlantPage } from "../pages/plant/plant-page.tsx";
 import { searchOf } from "./search.ts";
@@ -36,7 +36,7 @@ function later(Component: ComponentType) {
   };
 }
 
-const page = <Path extends string>(path: Path, Component: ComponentType) =>
+const page = <Path extends string>(path: Path, Component: FunctionComponent) =>
   createRoute({
     ...{ getParentRoute: () => shell, path, validateSearch: searchOf },
     component: Component,
@@ -68,7 +68,9 @@ export const router = createRouter({
   stringifySearch: (search) => {
     const given = Object.entries(search as Readonly<Record<string, string | undefined>>);
     const text = new URLSearchParams(
-      given.flatMap(([name, value]) => (value === undefined || value === "" ? [] : [[name, value]])),
+      given.flatMap(([name, value]) =>
+        value === undefined || value === "" ? [] : [[name, value]],
+      ),
     ).toString();
     return text === "" ? "" : `?${text}`;
   },

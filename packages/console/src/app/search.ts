@@ -22,7 +22,9 @@ export function searchOf(given: Readonly<Record<string, unknown>>): Search {
   const entries = SEARCH_NAMES.flatMap((name) => {
     const value = given[name];
     const text = typeof value === "number" ? String(value) : value;
-    return typeof text === "string" && text !== "" && text.length <= LENGTH_MAX ? [[name, text]] : [];
+    return typeof text === "string" && text !== "" && text.length <= LENGTH_MAX
+      ? [[name, text]]
+      : [];
   });
   return Object.fromEntries(entries) as Search;
 }

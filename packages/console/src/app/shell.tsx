@@ -83,7 +83,9 @@ function Header({ name, isOut }: { readonly name: string; readonly isOut: boolea
         {site ?? t("header.no-site")}
       </span>
       <span className="tag">
-        {generation === undefined ? t("header.no-generation") : t("header.generation", { generation })}
+        {generation === undefined
+          ? t("header.no-generation")
+          : t("header.generation", { generation })}
       </span>
       <FreshnessChip
         updatedAtMs={status.dataUpdatedAt}

@@ -2,10 +2,12 @@
 import type { enConduits } from "./en-conduits.ts";
 
 export const deConduits: Readonly<Record<keyof typeof enConduits, string>> = {
-  "apply.busy": "Der Enforcer übersetzt die Richtlinie, vergleicht sie mit dem Unterschriebenen und lädt sie neben die laufende…",
+  "apply.busy":
+    "Der Enforcer übersetzt die Richtlinie, vergleicht sie mit dem Unterschriebenen und lädt sie neben die laufende…",
   "apply.do": "Auf Probe anwenden",
   "apply.seconds": "Sekunden, in denen bestätigt werden muss",
-  "apply.what": "Beide Regelwerke übernehmen die neue Generation auf Probe. Bestätigt sie niemand rechtzeitig über eine neue Verbindung, kehrt die vorige von selbst zurück.",
+  "apply.what":
+    "Beide Regelwerke übernehmen die neue Generation auf Probe. Bestätigt sie niemand rechtzeitig über eine neue Verbindung, kehrt die vorige von selbst zurück.",
   "change.applied": "auf Probe in Kraft",
   "change.approved": "genehmigt",
   "change.at": "Geplant",
@@ -15,15 +17,18 @@ export const deConduits: Readonly<Record<keyof typeof enConduits, string>> = {
   "change.outdated": "überholt",
   "change.planned": "wartet auf Genehmigung",
   "change.rolled-back": "zurückgenommen",
-  "change.rolled-back.said": "Niemand hat rechtzeitig bestätigt, oder jemand hat sie zurückgenommen: Die vorige Generation gilt wieder.",
+  "change.rolled-back.said":
+    "Niemand hat rechtzeitig bestätigt, oder jemand hat sie zurückgenommen: Die vorige Generation gilt wieder.",
   "change.state": "Stand",
   "change.title": "Wechsel der Generation",
-  "change.wait-for-others": "Jemand anderes muss unterschreiben: Niemand genehmigt, was er selbst verlangt hat.",
+  "change.wait-for-others":
+    "Jemand anderes muss unterschreiben: Niemand genehmigt, was er selbst verlangt hat.",
   "change.withdraw": "Zurückziehen",
   "change.withdraw.reason": "vom Verfasser zurückgezogen",
   "change.withdrawn": "zurückgezogen",
   "changes.history": "Änderungen",
-  "changes.none": "Hier steht jede Änderung der Richtlinie: wer sie verlangt, wer unterschrieben und was sie bewirkt hat.",
+  "changes.none":
+    "Hier steht jede Änderung der Richtlinie: wer sie verlangt, wer unterschrieben und was sie bewirkt hat.",
   "changes.none.do": "Richtlinie bearbeiten",
   "changes.none.why": "Über die API hat noch niemand eine geplant.",
   "conduits.lead": "Was hinüber darf, und sonst nichts.",
@@ -37,12 +42,14 @@ export const deConduits: Readonly<Record<keyof typeof enConduits, string>> = {
   "confirm.left": "Noch {seconds} s zum Bestätigen",
   "confirm.over": "Die Zeit ist um; die vorige Generation gilt wieder.",
   "confirm.title": "Bestätigen oder zurücknehmen",
-  "confirm.what": "Sehen Sie nach, ob funktioniert, was muss. Ist diese Seite nicht mehr erreichbar, ist das die Antwort, und die Änderung geht von selbst zurück.",
+  "confirm.what":
+    "Sehen Sie nach, ob funktioniert, was muss. Ist diese Seite nicht mehr erreichbar, ist das die Antwort, und die Änderung geht von selbst zurück.",
   "diff.changes": "Ändert",
   "diff.closes": "Schließt",
   "diff.closing": "Lässt nichts durch, was nicht schon durchkommt.",
   "diff.effect": "Wirkung auf aufgezeichnete Verbindungen",
-  "diff.effect.unknown": "hier unbekannt: Die API spielt noch keine Verbindungen nach. Auf dem Gerät:",
+  "diff.effect.unknown":
+    "hier unbekannt: Die API spielt noch keine Verbindungen nach. Auf dem Gerät:",
   "diff.kernel": "Kernelregeln",
   "diff.kernel.unknown": "hier unbekannt: Die API gibt den Text der Regeln noch nicht heraus.",
   "diff.meaning": "Bedeutung",
@@ -59,7 +66,8 @@ export const deConduits: Readonly<Record<keyof typeof enConduits, string>> = {
   "edit.keep-mine": "Meinen darüber speichern",
   "edit.new-name": "neue-verbindung",
   "edit.remove": "Diese Verbindung entfernen",
-  "edit.restored": "Das haben Sie hier zuletzt getippt; der gespeicherte Entwurf ist inzwischen ein anderer.",
+  "edit.restored":
+    "Das haben Sie hier zuletzt getippt; der gespeicherte Entwurf ist inzwischen ein anderer.",
   "edit.save": "Entwurf speichern",
   "edit.saved": "Gespeichert.",
   "edit.take-theirs": "Den anderen nehmen",
@@ -68,7 +76,8 @@ export const deConduits: Readonly<Record<keyof typeof enConduits, string>> = {
   "edit.unsaved": "Noch nicht gespeichert.",
   "edit.valid.one": "Der Compiler hat nichts einzuwenden: {count} Verbindung.",
   "edit.valid.other": "Der Compiler hat nichts einzuwenden: {count} Verbindungen.",
-  "evidence.lead": "Alles, was entscheidet, öffnet oder ausfällt, ist hier ein Eintrag. Keiner lässt sich ändern oder weglassen, ohne dass man es sieht.",
+  "evidence.lead":
+    "Alles, was entscheidet, öffnet oder ausfällt, ist hier ein Eintrag. Keiner lässt sich ändern oder weglassen, ohne dass man es sieht.",
   "explain.destination": "Nach",
   "explain.do": "Erklären",
   "explain.draft": "der Entwurf",
@@ -81,7 +90,8 @@ export const deConduits: Readonly<Record<keyof typeof enConduits, string>> = {
   "explain.running": "in Kraft",
   "explain.source": "Von",
   "explain.title": "Ein Paket erklären",
-  "explain.what": "Was das Modell der Richtlinie zu einem ersten Paket sagt, jetzt. Gesendet wird nichts.",
+  "explain.what":
+    "Was das Modell der Richtlinie zu einem ersten Paket sagt, jetzt. Gesendet wird nichts.",
   "export.do": "Paket erstellen",
   "export.failed": "fehlgeschlagen",
   "export.file": "Herunterladen",
@@ -90,7 +100,8 @@ export const deConduits: Readonly<Record<keyof typeof enConduits, string>> = {
   "export.records": "{count} Einträge",
   "export.running": "wird erstellt",
   "export.title": "Nachweispaket",
-  "export.what": "Einträge, Beweise und unterschriebener Kopf in einer Datei, die ohne Verbindung geprüft werden kann.",
+  "export.what":
+    "Einträge, Beweise und unterschriebener Kopf in einer Datei, die ohne Verbindung geprüft werden kann.",
   "field.expires": "Endet",
   "field.from": "Von",
   "field.in-text": "Kein einfaches Wort: im Text bearbeiten.",
@@ -103,16 +114,20 @@ export const deConduits: Readonly<Record<keyof typeof enConduits, string>> = {
   filter: "Filtern",
   "head.checkpoint": "Unterschriebener Stand",
   "head.checking": "Vergleich mit dem, was dieser Browser zuvor sah…",
-  "head.first": "Dieser Browser sieht dieses Register zum ersten Mal; von nun an bemerkt er ein umgeschriebenes.",
-  "head.grew": "Hier bewiesen: Die {size} Einträge, die dieser Browser zuletzt sah, sind sein unveränderter Anfang.",
+  "head.first":
+    "Dieser Browser sieht dieses Register zum ersten Mal; von nun an bemerkt er ein umgeschriebenes.",
+  "head.grew":
+    "Hier bewiesen: Die {size} Einträge, die dieser Browser zuletzt sah, sind sein unveränderter Anfang.",
   "head.origin": "Register",
-  "head.rewritten": "Das ist nicht das Register, das dieser Browser mit {size} Einträgen sah. Es wurde umgeschrieben oder zurückgesetzt.",
+  "head.rewritten":
+    "Das ist nicht das Register, das dieser Browser mit {size} Einträgen sah. Es wurde umgeschrieben oder zurückgesetzt.",
   "head.root": "Wurzel",
   "head.same": "Dieselben {size} Einträge, die dieser Browser zuletzt sah.",
   "head.size": "Einträge",
   "head.title": "Unterschriebener Kopf",
   "matrix.corner": "von ↓ nach →",
-  "matrix.legend": "Eine Zahl sagt, wie viele Verbindungen diesen Weg führen. Ein Punkt: Nichts kommt durch.",
+  "matrix.legend":
+    "Eine Zahl sagt, wie viele Verbindungen diesen Weg führen. Ein Punkt: Nichts kommt durch.",
   "matrix.nothing": "nichts kommt durch",
   "matrix.title": "Zone für Zone",
   more: "Mehr",
@@ -120,13 +135,17 @@ export const deConduits: Readonly<Record<keyof typeof enConduits, string>> = {
   "plan.not-ready": "Speichern Sie zuerst einen Entwurf, den der Compiler annimmt.",
   "plan.ticket": "Ticket, falls vorhanden",
   "plan.title": "Gespeicherten Entwurf planen",
-  "plan.what": "Der Enforcer übersetzt ihn und sagt, was durchkäme, was jetzt nicht durchkommt. Noch ändert sich nichts.",
-  "proof.bad.text": "Passt nicht zum unterschriebenen Kopf mit {size} Einträgen: Dieser Eintrag oder das Register wurde verändert.",
+  "plan.what":
+    "Der Enforcer übersetzt ihn und sagt, was durchkäme, was jetzt nicht durchkommt. Noch ändert sich nichts.",
+  "proof.bad.text":
+    "Passt nicht zum unterschriebenen Kopf mit {size} Einträgen: Dieser Eintrag oder das Register wurde verändert.",
   "proof.do": "In diesem Browser prüfen",
   "proof.good": "passt",
-  "proof.good.text": "Der Eintrag steht in dem Register, das mit {size} Einträgen unterschrieben wurde. Wurzel:",
+  "proof.good.text":
+    "Der Eintrag steht in dem Register, das mit {size} Einträgen unterschrieben wurde. Wurzel:",
   "proof.title": "Beweis",
-  "proof.what": "Das Gateway gibt nur Hashes heraus; dieser Browser rechnet nach, ob sie von diesem Eintrag zur unterschriebenen Wurzel führen.",
+  "proof.what":
+    "Das Gateway gibt nur Hashes heraus; dieser Browser rechnet nach, ob sie von diesem Eintrag zur unterschriebenen Wurzel führen.",
   "record.at": "Wann",
   "record.commitment": "Festlegung von {name}",
   "record.index": "Nr.",
@@ -156,7 +175,8 @@ export const deConduits: Readonly<Record<keyof typeof enConduits, string>> = {
   "rule.window": "Nur im Fenster {value}",
   "rules.all": "Alle Verbindungen in klaren Worten",
   "rules.edit": "Bearbeiten",
-  "rules.no-text": "Von {from} nach {to}. Der Text liegt hier nicht vor: Die geltende Richtlinie wurde auf der Kommandozeile angewendet.",
+  "rules.no-text":
+    "Von {from} nach {to}. Der Text liegt hier nicht vor: Die geltende Richtlinie wurde auf der Kommandozeile angewendet.",
   "rules.none": "Hier steht, welche Zone welche erreichen darf.",
   "rules.none.do": "Die erste Richtlinie schreiben",
   "severity.error": "Fehler",
@@ -166,11 +186,14 @@ export const deConduits: Readonly<Record<keyof typeof enConduits, string>> = {
   "sign.bytes.other": "{count} Bytes werden unterschrieben.",
   "sign.count": "{given} von {needed} Unterschriften.",
   "sign.do": "Mit Passkey genehmigen",
-  "sign.key-needed": "Eine muss von einem Schlüssel sein, dessen Inhaber die Richtlinie auf eigener Maschine übersetzt hat (sallyport approve).",
-  "sign.no-key": "Sie haben keinen Passkey, dessen Unterschrift der Enforcer zählt. Unter Personen → Genehmigende wird einer eingetragen.",
+  "sign.key-needed":
+    "Eine muss von einem Schlüssel sein, dessen Inhaber die Richtlinie auf eigener Maschine übersetzt hat (sallyport approve).",
+  "sign.no-key":
+    "Sie haben keinen Passkey, dessen Unterschrift der Enforcer zählt. Unter Personen → Genehmigende wird einer eingetragen.",
   "sign.title": "Unterschriften",
   "witnesses.none": "Hier steht, wer den Kopf des Registers noch gesehen hat.",
-  "witnesses.none.why": "Noch ist kein Zeuge benannt; ohne einen bemerken nur dieser Browser und Nachweispakete ein umgeschriebenes Register.",
+  "witnesses.none.why":
+    "Noch ist kein Zeuge benannt; ohne einen bemerken nur dieser Browser und Nachweispakete ein umgeschriebenes Register.",
   "witnesses.seen": "hat {size} Einträge gesehen",
   "witnesses.title": "Zeugen",
 };

@@ -6,10 +6,12 @@ export const dePeople: Readonly<Record<keyof typeof enPeople, string>> = {
   "about.no-text": "Das Paket enthält keinen Lizenztext.",
   "about.notices": "Hinweise Dritter",
   "about.title": "Sallyport",
-  "about.what": "Ein offenes IT/OT-Gateway, Apache-Lizenz 2.0. Diese Konsole nutzt nur die öffentliche API und lädt nichts von anderswo.",
+  "about.what":
+    "Ein offenes IT/OT-Gateway, Apache-Lizenz 2.0. Diese Konsole nutzt nur die öffentliche API und lädt nichts von anderswo.",
   "approvers.none": "Hier steht, wessen Unterschriften etwas öffnen.",
   "approvers.none.why": "Niemand ist eingetragen. Root auf dem Gerät erstellt den ersten Link:",
-  "approvers.what": "Der Enforcer verwahrt diese Schlüssel selbst und zählt keine andere Unterschrift.",
+  "approvers.what":
+    "Der Enforcer verwahrt diese Schlüssel selbst und zählt keine andere Unterschrift.",
   "backup.failed": "beschädigt",
   "backup.good": "geprüft",
   "backup.never": "nicht geprüft",
@@ -19,7 +21,8 @@ export const dePeople: Readonly<Record<keyof typeof enPeople, string>> = {
   "backups.verified": "geprüft",
   "backups.verify": "Prüfen",
   "codes.do": "Neue Ersatzcodes erstellen",
-  "codes.once": "Nur einmal gezeigt. Jeder gilt einmal anstelle eines Codes aus der App. Frühere gelten nicht mehr.",
+  "codes.once":
+    "Nur einmal gezeigt. Jeder gilt einmal anstelle eines Codes aus der App. Frühere gelten nicht mehr.",
   "codes.title": "Ersatzcodes",
   "codes.what": "Für den Tag, an dem Passkey und Telefon weg sind. Das Passwort gehört dazu.",
   copy: "Kopieren",
@@ -35,7 +38,8 @@ export const dePeople: Readonly<Record<keyof typeof enPeople, string>> = {
   "enrol.name": "Name des Schlüssels",
   "enrol.passkey": "Passkey",
   "enrol.title": "Einen meiner Passkeys zum Genehmigen eintragen",
-  "enrol.what": "Bereits eingetragene Genehmigende müssen für einen neuen Schlüssel unterschreiben.",
+  "enrol.what":
+    "Bereits eingetragene Genehmigende müssen für einen neuen Schlüssel unterschreiben.",
   "enrolment.approved": "unterschrieben",
   "enrolment.done": "eingetragen",
   "enrolment.expired": "abgelaufen",
@@ -44,28 +48,37 @@ export const dePeople: Readonly<Record<keyof typeof enPeople, string>> = {
   "enrolment.look": "Ansehen",
   "enrolment.title": "Für den Schlüssel einer anderen Person unterschreiben",
   "enrolment.waiting": "wartet auf Unterschriften",
-  "enrolment.what": "Vergleichen Sie die Daten auf anderem Weg mit dem Inhaber, bevor Sie unterschreiben.",
+  "enrolment.what":
+    "Vergleichen Sie die Daten auf anderem Weg mit dem Inhaber, bevor Sie unterschreiben.",
   "first.backup": "Sicherung",
   "first.backup.do": "Zu den Sicherungen",
-  "first.backup.what": "Ein verbranntes Gateway wird aus einer Sicherung und dem Papier mit seinen Schlüsseln ersetzt.",
+  "first.backup.what":
+    "Ein verbranntes Gateway wird aus einer Sicherung und dem Papier mit seinen Schlüsseln ersetzt.",
   "first.done": "erledigt",
   "first.key": "Ein Passkey, und wessen Unterschriften zählen",
   "first.key.do": "Einen zweiten Passkey hinzufügen",
-  "first.key.what": "Ihr Passkey meldet Sie an. Als erster Schlüssel zum Genehmigen zählt er auch für alles, was öffnet.",
-  "first.lead": "Sechs Schritte vom leeren Gateway zu einem, das urteilt. Jeder kann warten; nichts kommt hinüber, bis eine Richtlinie gilt.",
-  "first.listen": "Nur zuhören, bevor etwas geroutet wird: Zonen mit attach mode tap in der Richtlinie. Vorschläge aus dem Gehörten sind noch nicht gebaut.",
+  "first.key.what":
+    "Ihr Passkey meldet Sie an. Als erster Schlüssel zum Genehmigen zählt er auch für alles, was öffnet.",
+  "first.lead":
+    "Sechs Schritte vom leeren Gateway zu einem, das urteilt. Jeder kann warten; nichts kommt hinüber, bis eine Richtlinie gilt.",
+  "first.listen":
+    "Nur zuhören, bevor etwas geroutet wird: Zonen mit attach mode tap in der Richtlinie. Vorschläge aus dem Gehörten sind noch nicht gebaut.",
   "first.nics": "Welche Karte IT ist, welche OT",
-  "first.nics.what": "Die API nennt die Netzwerkkarten noch nicht, also kann diese Seite ihre Zähler nicht zeigen. Sehen Sie auf dem Gerät, welcher Zähler steigt, wenn Sie ein Kabel stecken:",
+  "first.nics.what":
+    "Die API nennt die Netzwerkkarten noch nicht, also kann diese Seite ihre Zähler nicht zeigen. Sehen Sie auf dem Gerät, welcher Zähler steigt, wenn Sie ein Kabel stecken:",
   "first.open": "offen",
   "first.people": "Eine zweite Person",
   "first.people.do": "Jemanden einladen",
-  "first.people.what": "Niemand genehmigt eigene Änderungen; eine Person allein kann nichts öffnen.",
+  "first.people.what":
+    "Niemand genehmigt eigene Änderungen; eine Person allein kann nichts öffnen.",
   "first.policy": "Die erste Richtlinie",
   "first.policy.do": "Schreiben",
   "first.policy.go-on": "Am Entwurf weiterarbeiten",
-  "first.policy.what": "Zonen, was in ihnen ist und was zwischen ihnen hinüber darf. Alles andere wird abgewiesen.",
+  "first.policy.what":
+    "Zonen, was in ihnen ist und was zwischen ihnen hinüber darf. Alles andere wird abgewiesen.",
   "first.site": "Name und Sprache",
-  "first.site.what": "Sie haben dieses Gateway als {host} erreicht. Passkeys gelten für diesen Namen. Ein anderer wird auf dem Gerät gesetzt, bevor mehr Personen Passkeys erstellen:",
+  "first.site.what":
+    "Sie haben dieses Gateway als {host} erreicht. Passkeys gelten für diesen Namen. Ein anderer wird auf dem Gerät gesetzt, bevor mehr Personen Passkeys erstellen:",
   "first.title": "Erster Start",
   "first.to-plant": "Zur Anlage",
   "first.unknown": "unbekannt",
@@ -86,7 +99,8 @@ export const dePeople: Readonly<Record<keyof typeof enPeople, string>> = {
   "health.all": "Alle Zusagen gelten.",
   "health.answers": "antwortet",
   "health.certificates": "Zertifikate",
-  "health.certificates.unknown": "Ihre Enden sind hier unbekannt: Die API nennt sie noch nicht. Das dieser Seite erneuert sich wöchentlich; der Browser zeigt es.",
+  "health.certificates.unknown":
+    "Ihre Enden sind hier unbekannt: Die API nennt sie noch nicht. Das dieser Seite erneuert sich wöchentlich; der Browser zeigt es.",
   "health.doctor": "Doctor",
   "health.drift": "Kernel und Richtlinie",
   "health.good": "gut",
@@ -97,9 +111,11 @@ export const dePeople: Readonly<Record<keyof typeof enPeople, string>> = {
   "health.silent": "antwortet nicht",
   "health.time-trusted": "Der Uhr wird vertraut.",
   "invite.do": "Einladen",
-  "invite.link": "Gilt einmal und nur eine Zeit lang. Übergeben Sie ihn so, dass nur diese Person ihn liest; er wird nicht noch einmal gezeigt.",
+  "invite.link":
+    "Gilt einmal und nur eine Zeit lang. Übergeben Sie ihn so, dass nur diese Person ihn liest; er wird nicht noch einmal gezeigt.",
   "invite.title": "Jemanden einladen",
-  "invite.what": "Die Person bekommt einen einmaligen Link, an dem sie ihren eigenen Passkey erstellt.",
+  "invite.what":
+    "Die Person bekommt einen einmaligen Link, an dem sie ihren eigenen Passkey erstellt.",
   "keys.days": "Tage bis zum Ende",
   "keys.do": "Schlüssel erstellen",
   "keys.ends": "endet",

@@ -1,9 +1,11 @@
 /** English: conduits, their changes, evidence. */
 export const enConduits = {
-  "apply.busy": "The enforcer compiles the policy, compares it with what was signed, and loads it beside the running one…",
+  "apply.busy":
+    "The enforcer compiles the policy, compares it with what was signed, and loads it beside the running one…",
   "apply.do": "Apply on trial",
   "apply.seconds": "Seconds until it must be confirmed",
-  "apply.what": "Both engines take the new generation on trial. Unless somebody confirms it in time over a new connection, the one before returns by itself.",
+  "apply.what":
+    "Both engines take the new generation on trial. Unless somebody confirms it in time over a new connection, the one before returns by itself.",
   "change.applied": "in force on trial",
   "change.approved": "approved",
   "change.at": "Planned",
@@ -13,10 +15,12 @@ export const enConduits = {
   "change.outdated": "outdated",
   "change.planned": "waits for approval",
   "change.rolled-back": "rolled back",
-  "change.rolled-back.said": "Nobody confirmed it in time, or somebody took it back: the generation before is in force again.",
+  "change.rolled-back.said":
+    "Nobody confirmed it in time, or somebody took it back: the generation before is in force again.",
   "change.state": "State",
   "change.title": "Change of generation",
-  "change.wait-for-others": "Somebody else must sign: nobody approves what they asked for themselves.",
+  "change.wait-for-others":
+    "Somebody else must sign: nobody approves what they asked for themselves.",
   "change.withdraw": "Withdraw",
   "change.withdraw.reason": "withdrawn by its author",
   "change.withdrawn": "withdrawn",
@@ -35,7 +39,8 @@ export const enConduits = {
   "confirm.left": "{seconds} s left to confirm",
   "confirm.over": "The time is over; the generation before is in force again.",
   "confirm.title": "Confirm or roll back",
-  "confirm.what": "Look whether what must work does. If this page cannot be reached any more, that is the answer, and the change goes back by itself.",
+  "confirm.what":
+    "Look whether what must work does. If this page cannot be reached any more, that is the answer, and the change goes back by itself.",
   "diff.changes": "Changes",
   "diff.closes": "Closes",
   "diff.closing": "Lets nothing pass that does not pass now.",
@@ -66,7 +71,8 @@ export const enConduits = {
   "edit.unsaved": "Not saved yet.",
   "edit.valid.one": "The compiler has no objection: {count} conduit.",
   "edit.valid.other": "The compiler has no objection: {count} conduits.",
-  "evidence.lead": "Everything that decides, opens or fails is a record here. None can be changed or left out without its showing.",
+  "evidence.lead":
+    "Everything that decides, opens or fails is a record here. None can be changed or left out without its showing.",
   "explain.destination": "To",
   "explain.do": "Explain",
   "explain.draft": "the draft",
@@ -101,10 +107,13 @@ export const enConduits = {
   filter: "Filter",
   "head.checkpoint": "Signed checkpoint",
   "head.checking": "Comparing with what this browser saw before…",
-  "head.first": "This browser sees this ledger for the first time; from now on it notices a rewritten one.",
-  "head.grew": "Proved here: the {size} records that this browser saw last time are its unchanged beginning.",
+  "head.first":
+    "This browser sees this ledger for the first time; from now on it notices a rewritten one.",
+  "head.grew":
+    "Proved here: the {size} records that this browser saw last time are its unchanged beginning.",
   "head.origin": "Ledger",
-  "head.rewritten": "This is not the ledger that this browser saw with {size} records. It was rewritten or set back.",
+  "head.rewritten":
+    "This is not the ledger that this browser saw with {size} records. It was rewritten or set back.",
   "head.root": "Root",
   "head.same": "The same {size} records that this browser saw last time.",
   "head.size": "Records",
@@ -118,13 +127,16 @@ export const enConduits = {
   "plan.not-ready": "Save a draft that the compiler accepts first.",
   "plan.ticket": "Ticket, if there is one",
   "plan.title": "Plan the saved draft",
-  "plan.what": "The enforcer compiles it and says what would pass that does not pass now. Nothing changes yet.",
-  "proof.bad.text": "Does not fit the signed head of {size} records: this record or the ledger was changed.",
+  "plan.what":
+    "The enforcer compiles it and says what would pass that does not pass now. Nothing changes yet.",
+  "proof.bad.text":
+    "Does not fit the signed head of {size} records: this record or the ledger was changed.",
   "proof.do": "Verify in this browser",
   "proof.good": "fits",
   "proof.good.text": "The record is in the ledger that was signed with {size} records. Root:",
   "proof.title": "Proof",
-  "proof.what": "The gateway hands out hashes only; this browser computes whether they lead from this record to the signed root.",
+  "proof.what":
+    "The gateway hands out hashes only; this browser computes whether they lead from this record to the signed root.",
   "record.at": "At",
   "record.commitment": "Commitment of {name}",
   "record.index": "No.",
@@ -154,7 +166,8 @@ export const enConduits = {
   "rule.window": "Only in the window {value}",
   "rules.all": "All conduits in plain words",
   "rules.edit": "Edit",
-  "rules.no-text": "From {from} to {to}. Its text is not on record here: the policy in force was applied at the command line.",
+  "rules.no-text":
+    "From {from} to {to}. Its text is not on record here: the policy in force was applied at the command line.",
   "rules.none": "Here will be which zone may reach which.",
   "rules.none.do": "Write the first policy",
   "severity.error": "error",
@@ -164,11 +177,14 @@ export const enConduits = {
   "sign.bytes.other": "{count} bytes are signed.",
   "sign.count": "{given} of {needed} signatures.",
   "sign.do": "Approve with passkey",
-  "sign.key-needed": "One must be by a key whose holder's own machine compiled the policy (sallyport approve).",
-  "sign.no-key": "You have no passkey whose signature the enforcer counts. People → Approvers enrolls one.",
+  "sign.key-needed":
+    "One must be by a key whose holder's own machine compiled the policy (sallyport approve).",
+  "sign.no-key":
+    "You have no passkey whose signature the enforcer counts. People → Approvers enrolls one.",
   "sign.title": "Signatures",
   "witnesses.none": "Here will be who else has seen the ledger's head.",
-  "witnesses.none.why": "No witness is named yet; without one only this browser and exports notice a rewritten ledger.",
+  "witnesses.none.why":
+    "No witness is named yet; without one only this browser and exports notice a rewritten ledger.",
   "witnesses.seen": "has seen {size} records",
   "witnesses.title": "Witnesses",
 } as const;

@@ -9,11 +9,13 @@ export const enPages = {
   "link.id": "Short name",
   "link.id.hint": "Lower-case letters, digits, . _ and -; it is in the record for good.",
   "link.invitation": "Your invitation",
-  "link.invitation.lead": "This link is good once. You make a passkey with which you sign in from now on.",
+  "link.invitation.lead":
+    "This link is good once. You make a passkey with which you sign in from now on.",
   "link.make": "Open the link and make a passkey",
   "link.name": "Full name",
   "link.none": "There is no link here.",
-  "link.none.why": "The part after # is missing: it was used, or the address was cut when it was copied.",
+  "link.none.why":
+    "The part after # is missing: it was used, or the address was cut when it was copied.",
   "link.passkey-name": "first passkey",
   "link.to-sign-in": "To the sign-in",
 } as const;

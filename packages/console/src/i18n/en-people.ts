@@ -4,7 +4,8 @@ export const enPeople = {
   "about.no-text": "Its package holds no licence text.",
   "about.notices": "Third-party notices",
   "about.title": "Sallyport",
-  "about.what": "An open IT/OT gateway, Apache License 2.0. This console uses the public API only and loads nothing from elsewhere.",
+  "about.what":
+    "An open IT/OT gateway, Apache License 2.0. This console uses the public API only and loads nothing from elsewhere.",
   "approvers.none": "Here will be whose signatures open anything.",
   "approvers.none.why": "Nobody is enrolled. Local root makes the first link:",
   "approvers.what": "The enforcer keeps these keys itself and counts no other signature.",
@@ -17,7 +18,8 @@ export const enPeople = {
   "backups.verified": "tested",
   "backups.verify": "Test it",
   "codes.do": "Make new recovery codes",
-  "codes.once": "Shown once. Each is good once, in place of a code from the app. Those from before are void.",
+  "codes.once":
+    "Shown once. Each is good once, in place of a code from the app. Those from before are void.",
   "codes.title": "Recovery codes",
   "codes.what": "For the day when passkey and phone are gone. They need the password beside them.",
   copy: "Copy",
@@ -45,15 +47,20 @@ export const enPeople = {
   "enrolment.what": "Compare the key's data with its owner over another way before you sign.",
   "first.backup": "Backup",
   "first.backup.do": "To the backups",
-  "first.backup.what": "A gateway that burns is replaced from a backup and the paper with its keys.",
+  "first.backup.what":
+    "A gateway that burns is replaced from a backup and the paper with its keys.",
   "first.done": "done",
   "first.key": "A passkey, and whose signatures count",
   "first.key.do": "Add a second passkey",
-  "first.key.what": "Your passkey signs you in. As the first approver's key it also counts for opening anything.",
-  "first.lead": "Six steps from an empty gateway to one that judges. Each can be left for later; nothing crosses until a policy is in force.",
-  "first.listen": "Listening only, before anything routes, is by zones with attach mode tap in the policy. Suggestions from what was heard are not built yet.",
+  "first.key.what":
+    "Your passkey signs you in. As the first approver's key it also counts for opening anything.",
+  "first.lead":
+    "Six steps from an empty gateway to one that judges. Each can be left for later; nothing crosses until a policy is in force.",
+  "first.listen":
+    "Listening only, before anything routes, is by zones with attach mode tap in the policy. Suggestions from what was heard are not built yet.",
   "first.nics": "Which NIC is IT, which is OT",
-  "first.nics.what": "The API does not tell the box's NICs yet, so this page cannot show their counters. On the box, watch which counter rises as you plug a cable:",
+  "first.nics.what":
+    "The API does not tell the box's NICs yet, so this page cannot show their counters. On the box, watch which counter rises as you plug a cable:",
   "first.open": "to do",
   "first.people": "A second person",
   "first.people.do": "Invite somebody",
@@ -61,9 +68,11 @@ export const enPeople = {
   "first.policy": "The first policy",
   "first.policy.do": "Write it",
   "first.policy.go-on": "Go on with the draft",
-  "first.policy.what": "Zones, what is in them, and what may cross between them. Everything else is refused.",
+  "first.policy.what":
+    "Zones, what is in them, and what may cross between them. Everything else is refused.",
   "first.site": "Name and language",
-  "first.site.what": "You reached this gateway as {host}. Passkeys are bound to that name. Another name is set on the box, before more people make passkeys:",
+  "first.site.what":
+    "You reached this gateway as {host}. Passkeys are bound to that name. Another name is set on the box, before more people make passkeys:",
   "first.title": "First run",
   "first.to-plant": "To the plant",
   "first.unknown": "unknown",
@@ -84,7 +93,8 @@ export const enPeople = {
   "health.all": "Every promise holds.",
   "health.answers": "answers",
   "health.certificates": "Certificates",
-  "health.certificates.unknown": "Their ends are unknown here: the API does not tell them yet. This page's own renews itself weekly; the browser shows it.",
+  "health.certificates.unknown":
+    "Their ends are unknown here: the API does not tell them yet. This page's own renews itself weekly; the browser shows it.",
   "health.doctor": "Doctor",
   "health.drift": "Kernel and policy",
   "health.good": "good",
@@ -95,7 +105,8 @@ export const enPeople = {
   "health.silent": "does not answer",
   "health.time-trusted": "The clock is trusted.",
   "invite.do": "Invite",
-  "invite.link": "Good once, for a limited time. Hand it over in a way that only this person reads; it is not shown again.",
+  "invite.link":
+    "Good once, for a limited time. Hand it over in a way that only this person reads; it is not shown again.",
   "invite.title": "Invite somebody",
   "invite.what": "They get a one-time link at which they make a passkey of their own.",
   "keys.days": "Days until it ends",

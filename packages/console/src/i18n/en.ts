@@ -41,10 +41,12 @@ export const en = {
   "edge.closed": "closed: {reason}",
   "edge.counted": "{packets} packets, {bytes} since the generation was loaded",
   "edge.decisions": "Last decisions, 24 hours",
-  "edge.no-conduit": "No conduit joins these zones: the policy allows nothing between them in this direction.",
+  "edge.no-conduit":
+    "No conduit joins these zones: the policy allows nothing between them in this direction.",
   "edge.no-decisions": "Nothing crossed here in the last 24 hours.",
   "edge.open": "open",
-  "edge.pcap": "The refused packets that were kept are on the gateway; the API does not hand them out yet.",
+  "edge.pcap":
+    "The refused packets that were kept are on the gateway; the API does not hand them out yet.",
   "edge.rate": "Rate now",
   "edge.refused": "Refused, last 24 hours",
   "edge.rule": "See its rule",
@@ -65,7 +67,8 @@ export const en = {
   "island.do": "Make it an island",
   "island.on": "This zone is an island. Its end lets traffic pass again, so it is signed for:",
   "island.title": "Cut this zone off",
-  "island.what": "Nothing crosses the zone's edge any more, except what the policy keeps in island mode. Inside it goes on.",
+  "island.what":
+    "Nothing crosses the zone's edge any more, except what the policy keeps in island mode. Inside it goes on.",
   "keys.close": "close what is open",
   "keys.go": "go to a page, by its letter",
   "keys.help": "this list",
@@ -85,7 +88,8 @@ export const en = {
   "map.closed": "closed",
   "map.conduits.one": "{count} conduit",
   "map.conduits.other": "{count} conduits",
-  "map.legend": "Grey lines are allowed communication, wider with its rate; dotted ones are closed now. Red with ▲ was refused in the last 24 hours. Thick border: a cell. Dashed border: the DMZ, where nothing forwards.",
+  "map.legend":
+    "Grey lines are allowed communication, wider with its rate; dotted ones are closed now. Red with ▲ was refused in the last 24 hours. Thick border: a cell. Dashed border: the DMZ, where nothing forwards.",
   "map.refused.one": "{count} refused",
   "map.refused.other": "{count} refused",
   "map.title": "Zones and conduits",
@@ -104,7 +108,8 @@ export const en = {
   "palette.page": "page",
   "palette.title": "Go to",
   "palette.zone": "zone",
-  pending: "Generation {generation} is in force on trial: unless confirmed within {seconds} s the one before returns.",
+  pending:
+    "Generation {generation} is in force on trial: unless confirmed within {seconds} s the one before returns.",
   "pending.go": "Look and confirm",
   "person.mine": "My sign-in factors",
   "person.sign-out": "Sign out",
@@ -117,7 +122,8 @@ export const en = {
   "priority.urgent": "urgent",
   "problem.next": "Next:",
   "problem.unreachable": "The gateway does not answer.",
-  "problem.unreachable.hint": "What is shown may be old. On the box: sallyport status. This page tries again by itself.",
+  "problem.unreachable.hint":
+    "What is shown may be old. On the box: sallyport status. This page tries again by itself.",
   reason: "Reason",
   "reason.hint": "It is kept in the record, with your name.",
   "reason.expired": "The conduit's end has passed.",
@@ -142,10 +148,12 @@ export const en = {
   "rows.one": "{count} row",
   "rows.other": "{count} rows",
   "sign-in.again": "Sign in again",
-  "sign-in.again.why": "Your sign-in ended. The page stays as it is; nothing that you typed is lost.",
+  "sign-in.again.why":
+    "Your sign-in ended. The page stays as it is; nothing that you typed is lost.",
   "sign-in.code": "Code",
   "sign-in.code.hint": "From your app, or a recovery code.",
-  "sign-in.first": "The first time? As root on the gateway, sallyport admin link prints a one-time link. Others get theirs from an administrator.",
+  "sign-in.first":
+    "The first time? As root on the gateway, sallyport admin link prints a one-time link. Others get theirs from an administrator.",
   "sign-in.lead": "Gateway {host}",
   "sign-in.or": "or",
   "sign-in.passkey": "Sign in with a passkey",
@@ -157,7 +165,8 @@ export const en = {
   "step-up.passkey": "Use a passkey",
   "step-up.submit": "Continue",
   "step-up.title": "Show a second factor",
-  "step-up.why": "What opens, approves or manages asks for a second factor of the last five minutes.",
+  "step-up.why":
+    "What opens, approves or manages asks for a second factor of the last five minutes.",
   "stop-all.done.one": "{count} grant was revoked. Its connections are cut.",
   "stop-all.done.other": "{count} grants were revoked. Their connections are cut.",
   "stop-all.effect.one": "Ends {count} grant at once and cuts its connections.",

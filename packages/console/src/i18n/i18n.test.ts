@@ -7,7 +7,8 @@ import { en } from "./en.ts";
 import { languageOf, wordsOf } from "./i18n.ts";
 
 const SOURCES = path.join(import.meta.dirname, "..");
-const holes = (text: string): readonly string[] => [...text.matchAll(/\{\w+\}/g)].map(String).sort();
+const holes = (text: string): readonly string[] =>
+  [...text.matchAll(/\{\w+\}/g)].map(String).sort();
 
 test("English and German have the same keys with the same places for values", () => {
   assert.deepEqual(Object.keys(de).sort(), Object.keys(en).sort());
@@ -41,7 +42,11 @@ test("every text is used somewhere", () => {
     if (code.includes(`"${key}"`) || code.includes(`"${stem}"`)) return false;
     const prefix = key.slice(0, key.lastIndexOf("."));
     // Keys made of a prefix and a word, such as reason.no-conduit.
-    return !(code.includes(`\`${prefix}.$`) || code.includes(`keyOf("${prefix}"`) || /^edge|^explain\.(pass|refuse)/.test(key));
+    return !(
+      code.includes(`\`${prefix}.$`) ||
+      code.includes(`keyOf("${prefix}"`) ||
+      /^edge|^explain\.(pass|refuse)/.test(key)
+    );
   });
   assert.deepEqual(unused, []);
 });

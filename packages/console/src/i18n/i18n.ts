@@ -7,7 +7,11 @@ export type Language = "en" | "de";
 export const LANGUAGES: readonly Language[] = ["en", "de"];
 
 /** Keys that have a form for one and a form for several. */
-export type CountedKey = Key extends infer K ? (K extends `${infer Stem}.one` ? Stem : never) : never;
+export type CountedKey = Key extends infer K
+  ? K extends `${infer Stem}.one`
+    ? Stem
+    : never
+  : never;
 
 const CATALOGUES: Readonly<Record<Language, Readonly<Record<Key, string>>>> = { en, de };
 

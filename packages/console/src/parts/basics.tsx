@@ -164,6 +164,10 @@ function problemIn(error: Error): Problem {
   return error as Problem;
 }
 
-export function keyOf<Prefix extends string>(prefix: Prefix, word: string, known: readonly string[]): Key {
+export function keyOf<Prefix extends string>(
+  prefix: Prefix,
+  word: string,
+  known: readonly string[],
+): Key {
   return (known.includes(word) ? `${prefix}.${word}` : `${prefix}.other`) as Key;
 }

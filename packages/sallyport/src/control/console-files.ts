@@ -116,7 +116,8 @@ function fileOf(
 
 function answer(request: Request, { bytes, type, tag, cache }: ConsoleFile): Response {
   const headers = { ...CONSOLE_HEADERS, etag: tag, "cache-control": cache };
-  if (request.headers.get("if-none-match") === tag) return new Response(null, { status: 304, headers });
+  if (request.headers.get("if-none-match") === tag)
+    return new Response(null, { status: 304, headers });
   const body = request.method === "HEAD" ? null : bytes;
   return new Response(body, { headers: { ...headers, "content-type": type } });
 }

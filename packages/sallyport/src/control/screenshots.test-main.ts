@@ -34,7 +34,9 @@ const plant = await openConsolePlant(SITE_TEXT);
 plant.flows.push(...demoFlows(Date.now()));
 const browser = await openBrowser();
 try {
-  const { page, complaints } = await newVisitor(browser, { viewport: { width: 1440, height: 900 } });
+  const { page, complaints } = await newVisitor(browser, {
+    viewport: { width: 1440, height: 900 },
+  });
   await page.goto(`${plant.url}/`);
   await shot(page, "sign-in");
   await page.goto(`${plant.url}/link#${plant.secret}`);

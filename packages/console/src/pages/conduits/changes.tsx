@@ -14,7 +14,11 @@ export function ChangesTab() {
   const changes = useQuery(changesQuery);
   const columns: readonly Column<Change>[] = [
     { id: "at", title: t("change.at"), cell: ({ createdAt }) => <Time iso={createdAt} /> },
-    { id: "state", title: t("change.state"), cell: ({ state }) => <Tag>{t(`change.${state}`)}</Tag> },
+    {
+      id: "state",
+      title: t("change.state"),
+      cell: ({ state }) => <Tag>{t(`change.${state}`)}</Tag>,
+    },
     { id: "reason", title: t("reason"), cell: ({ reason }) => <span dir="auto">{reason}</span> },
     { id: "author", title: t("change.author"), cell: ({ author }) => author },
     {

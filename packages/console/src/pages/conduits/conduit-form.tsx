@@ -47,7 +47,9 @@ export function ConduitForm({
         </Button>
       }
     >
-      <p className="dim">{policy.faults.length > 0 ? null : ruleInWords(conduit.value, words)[0]}</p>
+      <p className="dim">
+        {policy.faults.length > 0 ? null : ruleInWords(conduit.value, words)[0]}
+      </p>
       <div className="fields">
         {FIELDS.map((field) => {
           const { text: value, isPlain } = conduit.fields[field];

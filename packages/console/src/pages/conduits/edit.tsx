@@ -46,7 +46,11 @@ function Editor({ draft }: { readonly draft: Draft }) {
     <div className="edit">
       <Section
         title={t("edit.conduits")}
-        actions={<AddConduit onAdd={(name) => (setText(addConduit(text, name, {})), filter({ conduit: name }))} />}
+        actions={
+          <AddConduit
+            onAdd={(name) => (setText(addConduit(text, name, {})), filter({ conduit: name }))}
+          />
+        }
       >
         <ul className="plain">
           {policy.conduits.map(({ name }) => {
@@ -87,7 +91,10 @@ function Editor({ draft }: { readonly draft: Draft }) {
                 {t("edit.foreign", { person: draft.editedBy ?? "?" })} <Time iso={draft.editedAt} />
               </p>
               <div className="row">
-                <Button variant="default" onClick={() => (setBase(draft), setText(draft.files[0]?.text ?? ""))}>
+                <Button
+                  variant="default"
+                  onClick={() => (setBase(draft), setText(draft.files[0]?.text ?? ""))}
+                >
                   {t("edit.take-theirs")}
                 </Button>
                 <Button variant="default" onClick={() => void save.run(() => put(draft.sha256))}>

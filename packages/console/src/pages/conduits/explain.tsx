@@ -22,7 +22,13 @@ export function ExplainTab() {
   const submit = (event: FormEvent): void => {
     event.preventDefault();
     setAnswer(undefined);
-    const body = { source, destination, protocol, of, ...(port === "" ? {} : { port: Number(port) }) };
+    const body = {
+      source,
+      destination,
+      protocol,
+      of,
+      ...(port === "" ? {} : { port: Number(port) }),
+    };
     void act.run(async () => setAnswer((await call("POST /v1/policy/explain", { body })).value));
   };
   return (

@@ -13,10 +13,16 @@ export function matrixView({ zones, rows }: Matrix): MatrixView {
   const leaves = new Set(rows.map(({ from }) => from));
   const enters = new Set(rows.map(({ to }) => to));
   const first = (those: ReadonlySet<string>): readonly string[] =>
-    all.toSorted((one, other) => Number(those.has(other)) - Number(those.has(one)) || (one < other ? -1 : 1));
+    all.toSorted(
+      (one, other) => Number(those.has(other)) - Number(those.has(one)) || (one < other ? -1 : 1),
+    );
   return { from: first(leaves), to: first(enters) };
 }
 
-export function cellOf({ rows }: Matrix, from: string, to: string): Matrix["rows"][number] | undefined {
+export function cellOf(
+  { rows }: Matrix,
+  from: string,
+  to: string,
+): Matrix["rows"][number] | undefined {
   return rows.find((row) => row.from === from && row.to === to);
 }

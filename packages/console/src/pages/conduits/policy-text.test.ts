@@ -49,7 +49,10 @@ test("a conduit is added at the end and removed with its comment, and the file i
   assert.equal(removeConduit(added, "new"), TEXT);
   const less = removeConduit(TEXT, "erp-reads-tank");
   assert.ok(!less.includes("Fill levels") && less.includes("hmi: {"));
-  assert.equal(readPolicy(addConduit("version: 1\n", "one", { from: "a" })).conduits[0]?.name, "one");
+  assert.equal(
+    readPolicy(addConduit("version: 1\n", "one", { from: "a" })).conduits[0]?.name,
+    "one",
+  );
 });
 
 test("a mistake's line is told with the conduit that it stands in", () => {

@@ -2,9 +2,26 @@
  * Edits of a policy's YAML that change only what they mean: a value is replaced where it stands, so comments, order and spacing of
  * everything else stay to the letter.
  */
-import { isMap, isScalar, LineCounter, type Pair, parseDocument, stringify, type YAMLMap } from "yaml";
+import {
+  isMap,
+  isScalar,
+  LineCounter,
+  type Pair,
+  parseDocument,
+  stringify,
+  type YAMLMap,
+} from "yaml";
 
-export const FIELDS = ["from", "to", "service", "via", "through", "owner", "why", "expires"] as const;
+export const FIELDS = [
+  "from",
+  "to",
+  "service",
+  "via",
+  "through",
+  "owner",
+  "why",
+  "expires",
+] as const;
 export type Field = (typeof FIELDS)[number];
 
 export interface ConduitText {
@@ -97,13 +114,18 @@ export function setField(text: string, conduit: string, field: Field, value: str
   const first = map.items[0];
   const start = rangeOf(first?.key)?.[0] ?? rangeOf(map)?.[0];
   if (start === undefined) return text;
-  if (map.flow === true) return `${text.slice(0, start)}${field}: ${written(value)}, ${text.slice(start)}`;
+  if (map.flow === true)
+    return `${text.slice(0, start)}${field}: ${written(value)}, ${text.slice(start)}`;
   const indent = text.slice(text.lastIndexOf("\n", start - 1) + 1, start);
   return `${text.slice(0, start)}${field}: ${written(value)}\n${indent}${text.slice(start)}`;
 }
 
 /** At the end of the conduits; a section of its own when there is none. */
-export function addConduit(text: string, name: string, fields: Partial<Record<Field, string>>): string {
+export function addConduit(
+  text: string,
+  name: string,
+  fields: Partial<Record<Field, string>>,
+): string {
   const lines = FIELDS.flatMap((field) => {
     const value = fields[field];
     return value === undefined || value === "" ? [] : [`    ${field}: ${written(value)}\n`];

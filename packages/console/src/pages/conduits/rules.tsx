@@ -76,7 +76,9 @@ function Matrix({ matrix }: { readonly matrix: AnswerOf<"GET /v1/policy/matrix">
               <tr key={from}>
                 <th scope="row">{from}</th>
                 {view.to.map((to) => {
-                  const conduits = new Set(cellOf(matrix, from, to)?.conduits.map(({ name }) => name));
+                  const conduits = new Set(
+                    cellOf(matrix, from, to)?.conduits.map(({ name }) => name),
+                  );
                   return (
                     <td key={to}>
                       {conduits.size === 0 ? (

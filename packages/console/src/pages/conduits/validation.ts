@@ -15,7 +15,12 @@ export interface Validation {
   readonly problem: Problem | undefined;
 }
 
-const NOTHING: Validation = { isValid: undefined, diagnostics: [], conduits: 0, problem: undefined };
+const NOTHING: Validation = {
+  isValid: undefined,
+  diagnostics: [],
+  conduits: 0,
+  problem: undefined,
+};
 
 export function useValidation(files: readonly { name: string; text: string }[]): Validation {
   const [validation, setValidation] = useState<Validation>(NOTHING);

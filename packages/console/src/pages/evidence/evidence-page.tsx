@@ -61,7 +61,11 @@ function Records() {
     { id: "at", title: t("record.at"), cell: ({ at }) => <Time iso={at} /> },
     { id: "type", title: t("record.type"), cell: ({ type: word }) => <code>{word}</code> },
     { id: "person", title: t("record.person"), cell: ({ person }) => person ?? "" },
-    { id: "what", title: t("record.what"), cell: ({ fields }) => <span dir="auto">{summaryOf(fields)}</span> },
+    {
+      id: "what",
+      title: t("record.what"),
+      cell: ({ fields }) => <span dir="auto">{summaryOf(fields)}</span>,
+    },
   ];
   return (
     <Section title={t("records.title")}>
@@ -96,7 +100,11 @@ function Records() {
       <Loading query={records} />
       {records.isSuccess && rows.length === 0 ? (
         <Empty what={t("records.none")} why={t("records.none.why")}>
-          <button type="button" className="button" onClick={() => (setType(""), filter({ type: "", since: "" }))}>
+          <button
+            type="button"
+            className="button"
+            onClick={() => (setType(""), filter({ type: "", since: "" }))}
+          >
             {t("records.none.do")}
           </button>
         </Empty>
@@ -119,7 +127,9 @@ function Records() {
           {t("more")}
         </Button>
       ) : null}
-      <AsCli line={`sallyport ledger list${filters.type === undefined ? "" : ` --type ${filters.type}`}`} />
+      <AsCli
+        line={`sallyport ledger list${filters.type === undefined ? "" : ` --type ${filters.type}`}`}
+      />
     </Section>
   );
 }

@@ -59,10 +59,16 @@ export function ExportForm() {
       </form>
       {found === undefined ? null : (
         <p role="status">
-          <Tag>{t(`export.${found.state}`)}</Tag> {t("export.records", { count: number(found.records) })}{" "}
+          <Tag>{t(`export.${found.state}`)}</Tag>{" "}
+          {t("export.records", { count: number(found.records) })}{" "}
           {found.bytes === undefined ? null : bytes(found.bytes)} {found.why}{" "}
           {found.state === "ready" ? (
-            <a href={pathOf("GET /v1/ledger/exports/{export}/file", { params: { export: found.id } })} download>
+            <a
+              href={pathOf("GET /v1/ledger/exports/{export}/file", {
+                params: { export: found.id },
+              })}
+              download
+            >
               {t("export.file")}
             </a>
           ) : null}

@@ -67,7 +67,9 @@ function Growth({ head }: { readonly head: AnswerOf<"GET /v1/ledger/head"> }) {
       if (found === "rewritten") return;
       localStorage.setItem(KEY, JSON.stringify({ origin, size, root } satisfies SeenHead));
     };
-    compare(before, { origin, size, root }).then(keep, (error: unknown) => setProblem(asProblem(error)));
+    compare(before, { origin, size, root }).then(keep, (error: unknown) =>
+      setProblem(asProblem(error)),
+    );
   }, [before, origin, size, root]);
   const seen = number(before?.size ?? 0);
   if (problem !== undefined) return <ProblemBox problem={problem} />;

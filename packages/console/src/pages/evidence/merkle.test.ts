@@ -46,7 +46,10 @@ test("a record's place is proved for every record of every small ledger, and for
       assert.equal(await rootFromInclusion(proof), hex(root(0, size)), `${index} of ${size}`);
       const other = { ...proof, leaf: hex(leafOf(index + 1)) };
       assert.notEqual(await rootFromInclusion(other), hex(root(0, size)));
-      assert.equal(await rootFromInclusion({ ...proof, hashes: [...hashes, hex(leafOf(0))] }), undefined);
+      assert.equal(
+        await rootFromInclusion({ ...proof, hashes: [...hashes, hex(leafOf(0))] }),
+        undefined,
+      );
       checked += 1;
     }
   }

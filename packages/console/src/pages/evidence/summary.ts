@@ -5,7 +5,10 @@ const LETTERS_MAX = 60;
 export function summaryOf(fields: Readonly<Record<string, unknown>>): string {
   return Object.entries(fields)
     .slice(0, FIELDS_MAX)
-    .map(([name, value]) => `${name}: ${shorten(typeof value === "string" ? value : JSON.stringify(value))}`)
+    .map(
+      ([name, value]) =>
+        `${name}: ${shorten(typeof value === "string" ? value : JSON.stringify(value))}`,
+    )
     .join(" · ");
 }
 

@@ -33,13 +33,18 @@ export function FirstRunPage() {
         <Step title={t("first.site")} isDone={isNamed}>
           <p>{t("first.site.what", { host: location.host })}</p>
           <LookTab />
-          <AsCli line={`/var/lib/sallyport/main/control/settings.json: { "names": ["gateway.plant.example"], "port": 8443 }`} />
+          <AsCli
+            line={`/var/lib/sallyport/main/control/settings.json: { "names": ["gateway.plant.example"], "port": 8443 }`}
+          />
         </Step>
         <Step title={t("first.nics")} isDone={undefined}>
           <p>{t("first.nics.what")}</p>
           <AsCli line="ip -s link" />
         </Step>
-        <Step title={t("first.policy")} isDone={known(status, (one) => one.generation !== undefined)}>
+        <Step
+          title={t("first.policy")}
+          isDone={known(status, (one) => one.generation !== undefined)}
+        >
           <p>{t("first.policy.what")}</p>
           <Link to="/conduits" search={{ tab: "edit" }}>
             {t((draft?.files.length ?? 0) > 0 ? "first.policy.go-on" : "first.policy.do")}
@@ -64,7 +69,10 @@ export function FirstRunPage() {
   );
 }
 
-function known<Value>(value: Value | undefined, isDone: (value: Value) => boolean): boolean | undefined {
+function known<Value>(
+  value: Value | undefined,
+  isDone: (value: Value) => boolean,
+): boolean | undefined {
   return value === undefined ? undefined : isDone(value);
 }
 

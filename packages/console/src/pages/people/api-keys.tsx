@@ -85,7 +85,9 @@ export function KeysTab() {
             <code className="cli">{secret}</code>
           </div>
         )}
-        <AsCli line={`sallyport api POST /v1/keys '{ "name": "…", "scopes": ["plant.read"], "days": ${days} }'`} />
+        <AsCli
+          line={`sallyport api POST /v1/keys '{ "name": "…", "scopes": ["plant.read"], "days": ${days} }'`}
+        />
       </Section>
     </>
   );

@@ -112,13 +112,17 @@ function SignEnrolment() {
   const sign = async ({ signable }: Enrolment): Promise<void> => {
     if (key === undefined) return;
     const body = {
-      ...{ kind: "passkey", key: key.id } as const,
+      ...({ kind: "passkey", key: key.id } as const),
       ...(await approveWithPasskey(signable.bytes, signable.sha256)),
     };
-    setFound((await call("POST /v1/approver-enrolments/{enrolment}/approvals", { params, body })).value);
+    setFound(
+      (await call("POST /v1/approver-enrolments/{enrolment}/approvals", { params, body })).value,
+    );
   };
   const finish = async (): Promise<void> => {
-    setFound((await call("POST /v1/approver-enrolments/{enrolment}/finish", { params, body: {} })).value);
+    setFound(
+      (await call("POST /v1/approver-enrolments/{enrolment}/finish", { params, body: {} })).value,
+    );
   };
   return (
     <Section title={t("enrolment.title")}>

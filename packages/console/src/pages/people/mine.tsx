@@ -48,7 +48,9 @@ function NewPasskey() {
   const act = useAct("own-credentials");
   const submit = (event: FormEvent): void => {
     event.preventDefault();
-    void act.run(async () => await addPasskey(name)).then((isDone) => (isDone ? setName("") : undefined));
+    void act
+      .run(async () => await addPasskey(name))
+      .then((isDone) => (isDone ? setName("") : undefined));
   };
   return (
     <Section title={t("passkey.title")}>

@@ -17,7 +17,11 @@ export function PeoplePage() {
   const now = TABS.find((one) => one === tab) ?? "people";
   return (
     <Page title={t("nav.people")} lead={t("people.lead")}>
-      <Tabs to="/people" now={now} tabs={TABS.map((id) => ({ id, title: t(`people.tab.${id}`) }))} />
+      <Tabs
+        to="/people"
+        now={now}
+        tabs={TABS.map((id) => ({ id, title: t(`people.tab.${id}`) }))}
+      />
       {now === "people" ? <PeopleTab /> : null}
       {now === "approvers" ? <ApproversTab /> : null}
       {now === "access" ? <AccessTab /> : null}

@@ -26,8 +26,16 @@ export function PeopleTab() {
     { id: "id", title: t("person.id"), cell: ({ id }) => id },
     { id: "name", title: t("person.name"), cell: ({ name }) => <span dir="auto">{name}</span> },
     { id: "roles", title: t("person.roles"), cell: ({ roles }) => roles.join(", ") },
-    { id: "state", title: t("person.state"), cell: ({ state }) => <Tag>{t(`person.${state}`)}</Tag> },
-    { id: "last", title: t("person.last"), cell: ({ lastSignInAt }) => <Time iso={lastSignInAt} /> },
+    {
+      id: "state",
+      title: t("person.state"),
+      cell: ({ state }) => <Tag>{t(`person.${state}`)}</Tag>,
+    },
+    {
+      id: "last",
+      title: t("person.last"),
+      cell: ({ lastSignInAt }) => <Time iso={lastSignInAt} />,
+    },
   ];
   const open = people.data?.find(({ id }) => id === filters.person);
   return (
@@ -122,7 +130,9 @@ function Invite() {
         </div>
       </form>
       {secret === "" ? null : <InviteLink secret={secret} />}
-      <AsCli line={`sallyport api POST /v1/people '{ "id": "${id || "…"}", "name": "…", "roles": ["${roles.join('", "')}"] }'`} />
+      <AsCli
+        line={`sallyport api POST /v1/people '{ "id": "${id || "…"}", "name": "…", "roles": ["${roles.join('", "')}"] }'`}
+      />
     </Section>
   );
 }
@@ -134,7 +144,11 @@ export function InviteLink({ secret }: { readonly secret: string }) {
     <div className="note" role="status">
       <p>{t("invite.link")}</p>
       <code className="cli">{link}</code>
-      <button type="button" className="link" onClick={() => void navigator.clipboard.writeText(link)}>
+      <button
+        type="button"
+        className="link"
+        onClick={() => void navigator.clipboard.writeText(link)}
+      >
         {t("copy")}
       </button>
     </div>

@@ -43,7 +43,10 @@ export function PersonSheet({
           onClick={() =>
             void act.run(
               async () =>
-                await call("PUT /v1/people/{person}/roles", { params, body: { roles: [...roles] } }),
+                await call("PUT /v1/people/{person}/roles", {
+                  params,
+                  body: { roles: [...roles] },
+                }),
             )
           }
         >
@@ -57,7 +60,10 @@ export function PersonSheet({
         variant="default"
         onClick={() =>
           void act.run(async () => {
-            const { value } = await call("POST /v1/people/{person}/invitation", { params, body: {} });
+            const { value } = await call("POST /v1/people/{person}/invitation", {
+              params,
+              body: {},
+            });
             setSecret(value.secret);
           })
         }
@@ -152,7 +158,8 @@ export function Sessions({ person }: { readonly person: string | undefined }) {
                 className="link"
                 onClick={() =>
                   void act.run(
-                    async () => await call("DELETE /v1/sessions/{session}", { params: { session: id } }),
+                    async () =>
+                      await call("DELETE /v1/sessions/{session}", { params: { session: id } }),
                   )
                 }
               >

@@ -52,7 +52,12 @@ const RECENT_MS = 10 * 60 * 1000;
 const DENIED_CARDS_MAX = 6;
 
 export function attention(facts: AttentionFacts): readonly Card[] {
-  const cards = [...stateCards(facts), ...waitingCards(facts), ...endCards(facts), ...deniedCards(facts)];
+  const cards = [
+    ...stateCards(facts),
+    ...waitingCards(facts),
+    ...endCards(facts),
+    ...deniedCards(facts),
+  ];
   return cards.toSorted(
     (one, other) =>
       ORDER.indexOf(one.priority) - ORDER.indexOf(other.priority) ||
@@ -77,7 +82,16 @@ function stateCards({ status, drift }: AttentionFacts): Card[] {
     ...islands,
     ...(count === 0
       ? []
-      : [{ id: "drift", kind: "drift", priority: "urgent", count, text: first, ...health } as const]),
+      : [
+          {
+            id: "drift",
+            kind: "drift",
+            priority: "urgent",
+            count,
+            text: first,
+            ...health,
+          } as const,
+        ]),
     ...(status?.timeTrusted === false
       ? [{ id: "time", kind: "time", priority: "high", ...health } as const]
       : []),
@@ -134,5 +148,7 @@ function deniedCards({ denials, nowMs }: AttentionFacts): Card[] {
       search: { from: sourceZone, to: destinationZone },
     } as Card;
   });
-  return cards.toSorted((one, other) => (other.atMs ?? 0) - (one.atMs ?? 0)).slice(0, DENIED_CARDS_MAX);
+  return cards
+    .toSorted((one, other) => (other.atMs ?? 0) - (one.atMs ?? 0))
+    .slice(0, DENIED_CARDS_MAX);
 }

@@ -72,7 +72,8 @@ function Island({ zone }: { readonly zone: Zone }) {
   if (zone.island) {
     return (
       <p>
-        <Mark priority="medium" /> {t("island.on")} <code>sallyport api POST /v1/zones/{zone.name}/reconnections</code>
+        <Mark priority="medium" /> {t("island.on")}{" "}
+        <code>sallyport api POST /v1/zones/{zone.name}/reconnections</code>
       </p>
     );
   }
@@ -80,7 +81,10 @@ function Island({ zone }: { readonly zone: Zone }) {
     event.preventDefault();
     void act.run(
       async () =>
-        await call("POST /v1/zones/{zone}/island", { params: { zone: zone.name }, body: { reason } }),
+        await call("POST /v1/zones/{zone}/island", {
+          params: { zone: zone.name },
+          body: { reason },
+        }),
     );
   };
   return (
@@ -187,7 +191,15 @@ function Refusals({ edge }: { readonly edge: MapEdge }) {
   );
 }
 
-function flowKey({ start, point, source, destination, port, function: what, reason }: Flow): string {
+function flowKey({
+  start,
+  point,
+  source,
+  destination,
+  port,
+  function: what,
+  reason,
+}: Flow): string {
   return [start, point, source, destination, port, what, reason].join(" ");
 }
 

@@ -17,8 +17,16 @@ export function Kpis() {
     value === undefined ? t("unknown") : number(value);
   const facts = [
     [t("kpi.zones"), shown(zones.data?.length)],
-    [t("kpi.conduits"), items === undefined ? t("unknown") : `${number(items.filter(({ open }) => open).length)} / ${number(items.length)}`],
-    [t("kpi.proxied"), items === undefined ? t("unknown") : `${number(proxied ?? 0)} / ${number(items.length)}`],
+    [
+      t("kpi.conduits"),
+      items === undefined
+        ? t("unknown")
+        : `${number(items.filter(({ open }) => open).length)} / ${number(items.length)}`,
+    ],
+    [
+      t("kpi.proxied"),
+      items === undefined ? t("unknown") : `${number(proxied ?? 0)} / ${number(items.length)}`,
+    ],
     [t("kpi.refused"), shown(refused)],
     [t("kpi.grants"), shown(grants.data?.length)],
     [t("kpi.assets"), t("unknown")],

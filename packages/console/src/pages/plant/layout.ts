@@ -84,7 +84,9 @@ export function layoutOf(map: PlantMap, labelOf: (edge: MapEdge) => string): Lay
   );
   const width = BAND_NAME + inner + 2 * MARGIN;
   // One row in the gap under the upper band for each wire that starts there.
-  const rows = BANDS.map((_band, index) => wires.filter(({ upper }) => indexOf.get(upper.name) === index));
+  const rows = BANDS.map((_band, index) =>
+    wires.filter(({ upper }) => indexOf.get(upper.name) === index),
+  );
   const tops: number[] = [];
   let y = MARGIN;
   for (const [index] of BANDS.entries()) {
@@ -92,7 +94,11 @@ export function layoutOf(map: PlantMap, labelOf: (edge: MapEdge) => string): Lay
     y += NODE_HEIGHT + 2 * BAND_PAD + GAP_MIN + (rows[index]?.length ?? 0) * ROW_HEIGHT;
   }
   const nodes = BANDS.flatMap((band, index) =>
-    placeRow(byBand.get(band) ?? [], widths, { left: BAND_NAME + MARGIN, inner, y: (tops[index] ?? 0) + BAND_PAD }),
+    placeRow(byBand.get(band) ?? [], widths, {
+      left: BAND_NAME + MARGIN,
+      inner,
+      y: (tops[index] ?? 0) + BAND_PAD,
+    }),
   );
   const bands = BANDS.map((band, index) => ({
     ...{ band, x: MARGIN / 2, y: tops[index] ?? 0 },
@@ -108,7 +114,9 @@ function ordered({ nodes, edges }: PlantMap, band: Band): readonly MapNode[] {
     edges.filter(({ from, to }) => from === name || to === name).length;
   const sorted = nodes
     .filter((node) => node.band === band)
-    .toSorted((one, other) => degree(other.name) - degree(one.name) || (one.name < other.name ? -1 : 1));
+    .toSorted(
+      (one, other) => degree(other.name) - degree(one.name) || (one.name < other.name ? -1 : 1),
+    );
   const middle: MapNode[] = [];
   for (const [index, node] of sorted.entries()) {
     if (index % 2 === 0) middle.push(node);
@@ -118,7 +126,9 @@ function ordered({ nodes, edges }: PlantMap, band: Band): readonly MapNode[] {
 }
 
 function nodeWidth({ name }: MapNode, wires: readonly Wire[]): number {
-  const ports = wires.filter(({ upper, lower }) => upper.name === name || lower.name === name).length;
+  const ports = wires.filter(
+    ({ upper, lower }) => upper.name === name || lower.name === name,
+  ).length;
   return Math.max(NODE_WIDTH_MIN, shorten(name).length * 8 + 28, ports * LANE_GAP + 24);
 }
 
@@ -167,7 +177,12 @@ function placeWires(wires: readonly Wire[], ground: Ground): PlacedEdge[] {
       [startX, startY],
       [startX, y],
       [laneX, y],
-      ...(laneX === endX ? [] : ([[laneX, lowY], [endX, lowY]] as [number, number][])),
+      ...(laneX === endX
+        ? []
+        : ([
+            [laneX, lowY],
+            [endX, lowY],
+          ] as [number, number][])),
       [endX, endY],
     ];
     const middle = (startX + laneX) / 2 - wire.width / 2;

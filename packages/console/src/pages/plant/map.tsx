@@ -14,7 +14,10 @@ export interface MapProps {
 export function labelOf(edge: MapEdge, { tn, rate, t }: Words): string {
   if (edge.refused > 0) return `▲ ${tn("map.refused", edge.refused)}`;
   const [first] = edge.conduits;
-  const name = edge.conduits.length === 1 ? shorten(first?.name ?? "") : tn("map.conduits", edge.conduits.length);
+  const name =
+    edge.conduits.length === 1
+      ? shorten(first?.name ?? "")
+      : tn("map.conduits", edge.conduits.length);
   const speed = edge.bytesPerSecond;
   if (!edge.isOpen) return `${name} · ${t("map.closed")}`;
   return speed === undefined || speed === 0 ? name : `${name} · ${rate(speed)}`;
@@ -69,8 +72,13 @@ function Line({ placed }: { readonly placed: PlacedEdge }) {
   const tip = isDown ? -7 : 7;
   return (
     <g className={kind} aria-hidden="true">
-      <polyline points={points.map((point) => point.join(",")).join(" ")} strokeWidth={widthOf(edge)} />
-      <path d={`M${end[0] - 4},${end[1] + tip} L${end[0]},${end[1]} L${end[0] + 4},${end[1] + tip} Z`} />
+      <polyline
+        points={points.map((point) => point.join(",")).join(" ")}
+        strokeWidth={widthOf(edge)}
+      />
+      <path
+        d={`M${end[0] - 4},${end[1] + tip} L${end[0]},${end[1]} L${end[0] + 4},${end[1] + tip} Z`}
+      />
     </g>
   );
 }

@@ -98,7 +98,10 @@ export function plantMap({ zones, conduits, denials, facts, before, atMs }: MapF
     const band = bandOf(zone, facts.get(zone.name));
     nodes.set(zone.name, { name: zone.name, band, isIsland: zone.island });
   }
-  const pairs = new Map<string, { from: string; to: string; conduits: Conduit[]; denials: Flow[] }>();
+  const pairs = new Map<
+    string,
+    { from: string; to: string; conduits: Conduit[]; denials: Flow[] }
+  >();
   const pairOf = (from: string, to: string) => {
     const id = `${from} → ${to}`;
     const known = pairs.get(id) ?? { from, to, conduits: [], denials: [] };

@@ -37,25 +37,42 @@ function Bars({ boundary }: { readonly boundary: Boundary }) {
   const { t, tn, number } = useWords();
   const { point, hours, accepted, refused } = boundary;
   const most = Math.max(1, ...hours.map((hour) => hour.accepted + hour.refused));
-  const scale = (count: number): number => (count === 0 ? 0 : Math.max(1.5, (count / most) * HEIGHT));
+  const scale = (count: number): number =>
+    count === 0 ? 0 : Math.max(1.5, (count / most) * HEIGHT);
   const text = `${point}: ${tn("strip.accepted", accepted)}, ${tn("strip.refused", refused)}`;
   return (
     <figure className="bars">
       <figcaption>
-        <b>{point}</b>{" "}
-        <span className="dim">{tn("strip.accepted", accepted)}</span>
+        <b>{point}</b> <span className="dim">{tn("strip.accepted", accepted)}</span>
         {refused === 0 ? null : (
           <span className="mark mark-low"> ◆ {tn("strip.refused", refused)}</span>
         )}
       </figcaption>
-      <svg viewBox={`0 0 ${HOURS * BAR} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={text}>
+      <svg
+        viewBox={`0 0 ${HOURS * BAR} ${HEIGHT}`}
+        preserveAspectRatio="none"
+        role="img"
+        aria-label={text}
+      >
         {hours.map((hour, index) => {
           const good = scale(hour.accepted);
           const bad = scale(hour.refused);
           return (
             <g key={hour.startMs}>
-              <rect className="bar-base" x={index * BAR} y={HEIGHT - 1} width={BAR - 2} height={1} />
-              <rect className="bar" x={index * BAR} y={HEIGHT - good} width={BAR - 2} height={good} />
+              <rect
+                className="bar-base"
+                x={index * BAR}
+                y={HEIGHT - 1}
+                width={BAR - 2}
+                height={1}
+              />
+              <rect
+                className="bar"
+                x={index * BAR}
+                y={HEIGHT - good}
+                width={BAR - 2}
+                height={good}
+              />
               <rect
                 className="bar-refused"
                 x={index * BAR}

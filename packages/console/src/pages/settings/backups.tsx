@@ -3,7 +3,16 @@ import { useQuery } from "@tanstack/react-query";
 import { call } from "../../api/client.ts";
 import { useAct } from "../../app/act.tsx";
 import { useWords } from "../../app/surroundings.tsx";
-import { AsCli, Empty, Loading, Mark, ProblemBox, Section, Tag, Time } from "../../parts/basics.tsx";
+import {
+  AsCli,
+  Empty,
+  Loading,
+  Mark,
+  ProblemBox,
+  Section,
+  Tag,
+  Time,
+} from "../../parts/basics.tsx";
 
 export function BackupsTab() {
   const { t, bytes } = useWords();
@@ -31,7 +40,11 @@ export function BackupsTab() {
       <ul className="plain">
         {backups.data?.map(({ id, createdAt, bytes: size, verified, verifiedAt, why }) => (
           <li key={id}>
-            {verified === "failed" ? <Mark priority="urgent" /> : <Tag>{t(`backup.${verified}`)}</Tag>}{" "}
+            {verified === "failed" ? (
+              <Mark priority="urgent" />
+            ) : (
+              <Tag>{t(`backup.${verified}`)}</Tag>
+            )}{" "}
             <b>{id}</b> · <Time iso={createdAt} /> · {bytes(size)} · {t("backups.verified")}{" "}
             <Time iso={verifiedAt} /> {why}{" "}
             <button

@@ -6,7 +6,16 @@ import { type AnswerOf, call } from "../../api/client.ts";
 import { asProblem } from "../../api/problem.ts";
 import { useAct } from "../../app/act.tsx";
 import { useWords } from "../../app/surroundings.tsx";
-import { AsCli, Empty, Loading, Mark, ProblemBox, Section, Tag, Time } from "../../parts/basics.tsx";
+import {
+  AsCli,
+  Empty,
+  Loading,
+  Mark,
+  ProblemBox,
+  Section,
+  Tag,
+  Time,
+} from "../../parts/basics.tsx";
 
 type Forwarding = AnswerOf<"GET /v1/forwarding">;
 const EVERY_MS = 10_000;
@@ -36,8 +45,13 @@ export function ForwardingTab() {
         <ul className="plain">
           {state.data?.map(({ name, state: word, behind, sentThrough, lastSentAt, why }) => (
             <li key={name}>
-              {word === "connected" ? <Tag>{t("forwarding.connected")}</Tag> : <Mark priority="high" />}{" "}
-              <b>{name}</b> {t("forwarding.sent", { index: number(sentThrough), behind: number(behind) })}{" "}
+              {word === "connected" ? (
+                <Tag>{t("forwarding.connected")}</Tag>
+              ) : (
+                <Mark priority="high" />
+              )}{" "}
+              <b>{name}</b>{" "}
+              {t("forwarding.sent", { index: number(sentThrough), behind: number(behind) })}{" "}
               <Time iso={lastSentAt} /> {why}
             </li>
           ))}

@@ -24,7 +24,9 @@ export function LookTab() {
           label={t("look.theme")}
           value={colorScheme}
           data={SCHEMES.map((value) => ({ value, label: t(`look.${value}`) }))}
-          onChange={(event) => setColorScheme(event.currentTarget.value as (typeof SCHEMES)[number])}
+          onChange={(event) =>
+            setColorScheme(event.currentTarget.value as (typeof SCHEMES)[number])
+          }
         />
       </div>
       <p className="dim">{t("look.here")}</p>

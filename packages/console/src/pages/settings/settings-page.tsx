@@ -16,7 +16,11 @@ export function SettingsPage() {
   const now = TABS.find((one) => one === tab) ?? "health";
   return (
     <Page title={t("nav.settings")}>
-      <Tabs to="/settings" now={now} tabs={TABS.map((id) => ({ id, title: t(`settings.tab.${id}`) }))} />
+      <Tabs
+        to="/settings"
+        now={now}
+        tabs={TABS.map((id) => ({ id, title: t(`settings.tab.${id}`) }))}
+      />
       {now === "health" ? <HealthTab /> : null}
       {now === "forwarding" ? <ForwardingTab /> : null}
       {now === "backups" ? <BackupsTab /> : null}

@@ -17,7 +17,15 @@ export interface FirstKey {
 }
 
 export function proofText({ person, spki, credentialId, rpId, origin }: FirstKey): string {
-  const lines = ["sallyport-first-approver/v1", person, "passkey", spki, credentialId, rpId, origin];
+  const lines = [
+    "sallyport-first-approver/v1",
+    person,
+    "passkey",
+    spki,
+    credentialId,
+    rpId,
+    origin,
+  ];
   return `${lines.join("\n")}\n`;
 }
 
@@ -46,7 +54,7 @@ export async function enrolFirstApprover(
   person: string,
   { spki, credential }: NewPasskey,
 ): Promise<void> {
-  const { id: credentialId } = credential as RegistrationResponseJSON;
+  const { id: credentialId } = credential;
   const key = { person, spki, credentialId, rpId: location.hostname, origin: location.origin };
   const proof = await hmac(secret, proofText(key));
   await call("POST /v1/approvers/first", { body: { key: { kind: "passkey", ...key }, proof } });

@@ -6,6 +6,7 @@ import path from "node:path";
 import { after, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import type { Connection, Server } from "@sallyport/api";
+import { commands } from "../cli/commands.ts";
 import { readConsole, withConsole } from "./console-files.ts";
 
 const home = fs.mkdtempSync(path.join(os.tmpdir(), "sallyport-files-"));
@@ -105,4 +106,22 @@ test("without a build there is no console, and the API goes on", async () => {
   const bare = withConsole(api, none, ["gateway.example"]);
   const response = await bare.fetch(new Request("https://gateway.example/"), connection);
   assert.equal(await response.text(), "of the API");
+});
+
+test("every command line that the console's pages show is one that there is", () => {
+  const root = path.join(import.meta.dirname, "../../../console/src");
+  const names = new Set(commands.map(({ name }) => name));
+  let checked = 0;
+  for (const file of fs.readdirSync(root, { recursive: true, encoding: "utf8" })) {
+    if (!/\.tsx?$/.test(file)) continue;
+    const text = fs.readFileSync(path.join(root, file), "utf8");
+    for (const [line, first = "", second = ""] of text.matchAll(
+      /sallyport ([a-z]+)(?: ([a-z]+))?/g,
+    )) {
+      if (/^(gateway|\/)/.test(first)) continue;
+      assert.ok(names.has(first) || names.has(`${first} ${second}`), `${file}: ${line}`);
+      checked += 1;
+    }
+  }
+  assert.ok(checked > 20, `${checked} lines`);
 });

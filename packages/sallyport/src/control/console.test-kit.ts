@@ -187,7 +187,7 @@ function flowsOf(
   { sinceMs, conduit }: Parameters<FlowAnswers["flows"]>[0],
 ): FlowRow[] {
   return flows.filter(
-    (row) => row.startMs >= sinceMs && (conduit === undefined || row.conduit === conduit),
+    (row) => row.startMs >= (sinceMs ?? 0) && (conduit === undefined || row.conduit === conduit),
   );
 }
 

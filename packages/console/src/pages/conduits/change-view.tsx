@@ -70,7 +70,7 @@ function Diffs({ change: { diff } }: { readonly change: Change }) {
         <p className="dim">{t("diff.kernel.unknown")}</p>
         <h3>{t("diff.effect")}</h3>
         <p className="dim">{t("diff.effect.unknown")}</p>
-        <code className="cli">sallyport plan --replay 7d</code>
+        <code className="cli">sallyport plan POLICY --replay</code>
       </div>
     </div>
   );

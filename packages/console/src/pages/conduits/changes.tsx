@@ -51,7 +51,7 @@ export function ChangesTab() {
           />
         )}
       </Section>
-      <AsCli line="sallyport policy history" />
+      <AsCli line="sallyport api GET /v1/changes" />
     </>
   );
 }

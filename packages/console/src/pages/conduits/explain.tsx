@@ -82,11 +82,14 @@ export function ExplainTab() {
         <ProblemBox problem={act.problem} />
         {answer === undefined ? null : <AnswerView answer={answer} />}
       </Section>
-      <AsCli
-        line={`sallyport policy explain ${source || "SOURCE"} ${destination || "DESTINATION"} ${protocol}${port === "" ? "" : `/${port}`}`}
-      />
+      <AsCli line={cliOf(source, destination, protocol, port)} />
     </>
   );
+}
+
+function cliOf(source: string, destination: string, protocol: Protocol, port: string): string {
+  const way = `--from ${source || "ADDRESS"} --to ${destination || "ADDRESS"}`;
+  return `sallyport policy explain ${way} --${protocol}${protocol === "icmp" ? "" : ` ${port || "PORT"}`}`;
 }
 
 function AnswerView({ answer }: { readonly answer: AnswerOf<"POST /v1/policy/explain"> }) {

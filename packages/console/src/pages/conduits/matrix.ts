@@ -9,7 +9,9 @@ export interface MatrixView {
 }
 
 export function matrixView({ zones, rows }: Matrix): MatrixView {
-  const all = [...new Set([...zones, ...rows.flatMap(({ from, to }) => [from, to])])];
+  // Components of the DMZ are zones to the engines; they are of interest where something leads to one.
+  const plain = zones.filter((zone) => !zone.includes("/"));
+  const all = [...new Set([...plain, ...rows.flatMap(({ from, to }) => [from, to])])];
   const leaves = new Set(rows.map(({ from }) => from));
   const enters = new Set(rows.map(({ to }) => to));
   const first = (those: ReadonlySet<string>): readonly string[] =>

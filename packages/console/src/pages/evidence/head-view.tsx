@@ -47,7 +47,7 @@ export function HeadView() {
           </details>
         </>
       )}
-      <AsCli line="sallyport ledger head" />
+      <AsCli line="sallyport ledger status" />
     </Section>
   );
 }

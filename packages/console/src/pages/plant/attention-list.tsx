@@ -62,7 +62,7 @@ export function textOf(card: Card, { t, tn, time }: Words): string {
       const why = t(keyOf("reason", card.reason, REASONS), { reason: card.reason });
       const port = card.port === 0 ? "" : ` ${card.protocol}/${card.port}`;
       const what = card.what === "" ? "" : `, ${card.what}`;
-      const way = `${card.source} (${card.from || "?"}) → ${card.destination} (${card.to || "?"})${port}${what}`;
+      const way = `${card.source} (${card.fromZone || "?"}) → ${card.destination} (${card.toZone || "?"})${port}${what}`;
       return `${tn("attention.denied", card.refused)} ${way}. ${why}`;
     }
     default:

@@ -20,8 +20,8 @@ export type Card = {
   | { readonly kind: "ends"; readonly conduit: string; readonly until: string }
   | {
       readonly kind: "denied";
-      readonly from: string;
-      readonly to: string;
+      readonly fromZone: string;
+      readonly toZone: string;
       readonly refused: number;
       readonly reason: string;
       readonly source: string;
@@ -139,14 +139,13 @@ function deniedCards({ denials, nowMs }: AttentionFacts): Card[] {
     const { source, destination, sourceZone, destinationZone, reason, port, protocol } = latest;
     const atMs = Date.parse(latest.start);
     return {
-      ...{ id: `denied ${id}`, kind: "denied", atMs },
+      ...{ id: `denied ${id}`, kind: "denied", atMs, to: "/" },
       priority: nowMs - atMs < RECENT_MS ? "urgent" : "low",
-      ...{ from: sourceZone, to: destinationZone, source, destination, reason, port, protocol },
+      ...{ fromZone: sourceZone, toZone: destinationZone, source, destination, reason },
+      ...{ port, protocol, what: latest.function },
       refused: group.reduce((sum, { refused }) => sum + refused, 0),
-      what: latest.function,
-      to: "/",
       search: { from: sourceZone, to: destinationZone },
-    } as Card;
+    };
   });
   return cards
     .toSorted((one, other) => (other.atMs ?? 0) - (one.atMs ?? 0))

@@ -19,6 +19,8 @@ export interface PlacedEdge {
   readonly edge: MapEdge;
   readonly points: readonly (readonly [number, number])[];
   readonly label: Box;
+  /** Where a connection ends in a gate of the DMZ and another begins. */
+  readonly gate?: readonly [number, number];
 }
 
 export interface PlacedBand extends Box {
@@ -151,6 +153,8 @@ function placeRow(
   });
 }
 
+const DMZ = BANDS.indexOf("dmz");
+
 interface Ground {
   readonly nodes: readonly PlacedNode[];
   readonly rows: readonly (readonly Wire[])[];
@@ -188,7 +192,11 @@ function placeWires(wires: readonly Wire[], ground: Ground): PlacedEdge[] {
     const middle = (startX + laneX) / 2 - wire.width / 2;
     const x = Math.min(Math.max(MARGIN, middle), ground.width - MARGIN - wire.width);
     const label = { x, y: y - LABEL_HEIGHT / 2, width: wire.width, height: LABEL_HEIGHT };
-    return { edge: wire.edge, points: wire.isDown ? points : points.toReversed(), label };
+    const drawn = { edge: wire.edge, points: wire.isDown ? points : points.toReversed(), label };
+    const isThrough = wire.edge.isProxied && index < DMZ && lowerIndex > DMZ;
+    const dmz = ground.bands[DMZ];
+    if (!isThrough || dmz === undefined) return drawn;
+    return { ...drawn, gate: [laneX, dmz.y + dmz.height / 2] as const };
   });
 }
 

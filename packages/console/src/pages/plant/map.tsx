@@ -31,8 +31,8 @@ export const PlantDrawing = memo(function PlantDrawing({ map, onZone, onEdge }: 
       <svg
         className="map"
         viewBox={`0 0 ${layout.width} ${layout.height}`}
-        width={layout.width}
-        height={layout.height}
+        // Shrinks to what can still be read, then it scrolls.
+        style={{ width: layout.width, minWidth: layout.width * READABLE }}
         role="group"
         aria-label={words.t("map.title")}
       >
@@ -58,13 +58,15 @@ export const PlantDrawing = memo(function PlantDrawing({ map, onZone, onEdge }: 
   );
 });
 
+const READABLE = 0.72;
+
 /** Width is the logarithm of the rate; what has no rate yet is thin. */
 function widthOf({ bytesPerSecond }: MapEdge): number {
   return Math.min(6, 1.25 + Math.log10(1 + (bytesPerSecond ?? 0)) * 0.9);
 }
 
 function Line({ placed }: { readonly placed: PlacedEdge }) {
-  const { edge, points } = placed;
+  const { edge, points, gate } = placed;
   const kind = edge.refused > 0 ? "line-refused" : edge.isOpen ? "line-open" : "line-closed";
   const end = points.at(-1) ?? [0, 0];
   const before = points.at(-2) ?? end;
@@ -79,6 +81,9 @@ function Line({ placed }: { readonly placed: PlacedEdge }) {
       <path
         d={`M${end[0] - 4},${end[1] + tip} L${end[0]},${end[1]} L${end[0] + 4},${end[1] + tip} Z`}
       />
+      {gate === undefined ? null : (
+        <rect className="gate" x={gate[0] - 6} y={gate[1] - 6} width={12} height={12} />
+      )}
     </g>
   );
 }

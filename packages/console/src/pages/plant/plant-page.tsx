@@ -72,6 +72,8 @@ function PlantMapPart() {
       </Empty>
     );
   }
+  // Without the zones nobody knows which side is which, so there is no map to draw.
+  if (zones.data === undefined) return <Loading query={zones} />;
   const edge = map.edges.find(
     ({ from, to, conduits: own }) =>
       own.some(({ name }) => name === filters.conduit) ||
@@ -79,7 +81,7 @@ function PlantMapPart() {
   );
   return (
     <>
-      <Loading query={zones.error === null && denials.error !== null ? denials : zones} />
+      {denials.error === null ? null : <Loading query={denials} />}
       <PlantDrawing
         map={map}
         onZone={(zone) => filter({ zone })}
@@ -89,7 +91,7 @@ function PlantMapPart() {
       {filters.zone === undefined ? null : (
         <ZoneSheet
           name={filters.zone}
-          zone={zones.data?.find(({ name }) => name === filters.zone)}
+          zone={zones.data.find(({ name }) => name === filters.zone)}
           map={map}
           onClose={() => filter({ zone: "" })}
         />

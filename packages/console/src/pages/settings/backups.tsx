@@ -65,7 +65,7 @@ export function BackupsTab() {
           </li>
         ))}
       </ul>
-      <AsCli line="sallyport backup create" />
+      <AsCli line="sallyport api POST /v1/backups {}" />
     </Section>
   );
 }

@@ -150,6 +150,7 @@ export const de: Readonly<Record<keyof typeof en, string>> = {
   "reason.grant-expired": "Die Freigabe ist zu Ende.",
   "reason.invalid-state": "Das Paket gehört zu keiner geöffneten Verbindung.",
   "reason.island": "Die Zone ist eine Insel.",
+  "reason.l7": "Das Gate lässt keine solche Anfrage durch ({reason}).",
   "reason.multicast": "Multicast ist hier nicht erlaubt.",
   "reason.no-conduit": "Keine Verbindung erlaubt das.",
   "reason.no-dst-zone": "Das Ziel liegt in keiner Zone.",

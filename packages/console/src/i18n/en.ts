@@ -131,6 +131,7 @@ export const en = {
   "reason.grant-expired": "The grant has ended.",
   "reason.invalid-state": "The packet belongs to no connection that was opened.",
   "reason.island": "The zone is an island.",
+  "reason.l7": "The gate lets no such request through ({reason}).",
   "reason.multicast": "Multicast is not allowed here.",
   "reason.no-conduit": "No conduit allows this.",
   "reason.no-dst-zone": "The destination is in no zone.",

@@ -3,7 +3,6 @@ import type { ReactNode } from "react";
 import type { Problem } from "../api/problem.ts";
 import { UNREACHABLE } from "../api/problem.ts";
 import { useWords } from "../app/surroundings.tsx";
-import type { Key } from "../i18n/i18n.ts";
 
 /** Four priorities as in alarm practice: shape, word and color together, never one alone. */
 export type Priority = "urgent" | "high" | "medium" | "low";
@@ -162,12 +161,4 @@ export function Loading({
 function problemIn(error: Error): Problem {
   // Queries ask through the client, which throws nothing else.
   return error as Problem;
-}
-
-export function keyOf<Prefix extends string>(
-  prefix: Prefix,
-  word: string,
-  known: readonly string[],
-): Key {
-  return (known.includes(word) ? `${prefix}.${word}` : `${prefix}.other`) as Key;
 }

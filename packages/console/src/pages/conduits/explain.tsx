@@ -4,8 +4,8 @@ import { type FormEvent, useState } from "react";
 import { type AnswerOf, call } from "../../api/client.ts";
 import { useAct } from "../../app/act.tsx";
 import { useWords } from "../../app/surroundings.tsx";
-import { AsCli, keyOf, ProblemBox, Section, Tag } from "../../parts/basics.tsx";
-import { REASONS } from "../plant/reasons.ts";
+import { AsCli, ProblemBox, Section, Tag } from "../../parts/basics.tsx";
+import { reasonKey } from "../plant/reasons.ts";
 
 type Protocol = "tcp" | "udp" | "icmp";
 type Which = "running" | "draft";
@@ -99,7 +99,7 @@ function AnswerView({ answer }: { readonly answer: AnswerOf<"POST /v1/policy/exp
     <div role="status" className="part">
       <h3>
         <Tag>{t(`explain.${verdict}`)}</Tag>{" "}
-        {reason === "" ? null : t(keyOf("reason", reason, REASONS), { reason })}
+        {reason === "" ? null : t(reasonKey(reason), { reason })}
       </h3>
       {conduit === undefined ? null : (
         <p>

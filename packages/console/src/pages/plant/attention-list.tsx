@@ -1,9 +1,9 @@
 import { Link } from "@tanstack/react-router";
 import { useWords } from "../../app/surroundings.tsx";
 import type { Words } from "../../i18n/i18n.ts";
-import { keyOf, Mark, Section, Time } from "../../parts/basics.tsx";
+import { Mark, Section, Time } from "../../parts/basics.tsx";
 import type { Card } from "./attention.ts";
-import { REASONS } from "./reasons.ts";
+import { reasonKey } from "./reasons.ts";
 
 export function AttentionList({
   cards,
@@ -59,7 +59,7 @@ export function textOf(card: Card, { t, tn, time }: Words): string {
     case "ends":
       return t("attention.ends", { conduit: card.conduit, until: time(card.until) });
     case "denied": {
-      const why = t(keyOf("reason", card.reason, REASONS), { reason: card.reason });
+      const why = t(reasonKey(card.reason), { reason: card.reason });
       const port = card.port === 0 ? "" : ` ${card.protocol}/${card.port}`;
       const what = card.what === "" ? "" : `, ${card.what}`;
       const way = `${card.source} (${card.fromZone || "?"}) → ${card.destination} (${card.toZone || "?"})${port}${what}`;

@@ -7,11 +7,12 @@ import { call } from "../../api/client.ts";
 import { denialsQuery, flowsOf, type Flow, type Zone } from "../../api/queries.ts";
 import { useAct } from "../../app/act.tsx";
 import { useWords } from "../../app/surroundings.tsx";
-import { AsCli, Empty, keyOf, Loading, Mark, ProblemBox, Tag, Time } from "../../parts/basics.tsx";
+import { AsCli, Empty, Loading, Mark, ProblemBox, Tag, Time } from "../../parts/basics.tsx";
+import { keyOf } from "../../parts/key-of.ts";
 import { Sheet } from "../../parts/sheet.tsx";
 import { type Column, Table } from "../../parts/table.tsx";
 import type { MapEdge, PlantMap } from "./model.ts";
-import { REASONS } from "./reasons.ts";
+import { reasonKey } from "./reasons.ts";
 
 export function ZoneSheet({
   name,
@@ -181,7 +182,7 @@ function Refusals({ edge }: { readonly edge: MapEdge }) {
       <h3>{t("edge.refused")}</h3>
       {reasons.map((reason) => (
         <p key={reason}>
-          <code>{reason}</code> {t(keyOf("reason", reason, REASONS), { reason })}
+          <code>{reason}</code> {t(reasonKey(reason), { reason })}
         </p>
       ))}
       <Table label={t("edge.refused")} rows={denials} columns={columns} keyOf={flowKey} />

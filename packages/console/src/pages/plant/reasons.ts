@@ -1,5 +1,8 @@
+import type { Key } from "../../i18n/i18n.ts";
+import { keyOf } from "../../parts/key-of.ts";
+
 /** Reason codes that have a sentence in the catalogues; the list is the policy language's, closed and versioned. */
-export const REASONS: readonly string[] = [
+const REASONS: readonly string[] = [
   "no-src-zone",
   "no-dst-zone",
   "wrong-interface",
@@ -19,3 +22,11 @@ export const REASONS: readonly string[] = [
   "island",
   "time-untrusted",
 ];
+
+/** A gate's own reasons say which limit it was; the sentence is one. */
+const OF_GATES = "l7.";
+
+export function reasonKey(reason: string): Key {
+  if (reason.startsWith(OF_GATES)) return "reason.l7";
+  return keyOf("reason", reason, REASONS);
+}

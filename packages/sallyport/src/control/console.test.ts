@@ -222,7 +222,7 @@ test("by keyboard alone: to a page by its letter, to a zone by its name, help, a
   await page.getByRole("heading", { name: "Plant" }).waitFor();
   await page.keyboard.press("g");
   await page.keyboard.press("e");
-  await page.getByRole("heading", { name: "Evidence" }).waitFor();
+  await page.getByRole("heading", { name: "Evidence", exact: true }).waitFor();
   await page.keyboard.press("Control+k");
   await page.keyboard.type("cell-b");
   await page.keyboard.press("Enter");

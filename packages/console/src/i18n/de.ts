@@ -84,6 +84,9 @@ export const de: Readonly<Record<keyof typeof en, string>> = {
   "kpi.refused": "Abgewiesen, letzte 24 Stunden",
   "kpi.title": "Gemessen",
   "kpi.zones": "Zonen",
+  "for-root": "mit diesem Schlüssel genehmigen (für root)",
+  "for-root.what":
+    "Genehmigende unterschreiben für neue Schlüssel unter Personen → Genehmigende. Solange es zu wenige sind, trägt root auf dem Gateway diesen ein:",
   "link.after":
     "Ihr Gerät behält den Schlüssel; das Gateway sieht immer nur den öffentlichen Teil.",
   "link.again": "Passkey erstellen",
@@ -93,6 +96,8 @@ export const de: Readonly<Record<keyof typeof en, string>> = {
     "Dieser Link gilt einmal. Sie wählen einen Namen und erstellen einen Passkey; dieser Schlüssel ist auch der erste, dessen Unterschriften hier etwas öffnen.",
   "link.id": "Kurzname",
   "link.id.hint": "Kleinbuchstaben, Ziffern, . _ und -; er bleibt für immer im Register.",
+  "link.in": "Sie sind angemeldet",
+  "link.in.what": "Der Passkey ist erstellt, und Sie sind damit angemeldet.",
   "link.invitation": "Ihre Einladung",
   "link.invitation.lead":
     "Dieser Link gilt einmal. Sie erstellen einen Passkey, mit dem Sie sich von nun an anmelden.",
@@ -102,6 +107,7 @@ export const de: Readonly<Record<keyof typeof en, string>> = {
   "link.none.why":
     "Der Teil nach # fehlt: Er wurde benutzt, oder die Adresse wurde beim Kopieren abgeschnitten.",
   "link.passkey-name": "erster Passkey",
+  "link.to-console": "Zur Konsole",
   "link.to-sign-in": "Zur Anmeldung",
   loading: "Wird gelesen…",
   "map.closed": "geschlossen",

@@ -144,7 +144,9 @@ export async function openConsolePlant(
   const keys = sealingKeys(home, random);
   const ca = await siteCa(home, "plant", { keys, nowMs: Date.now(), random });
   const keyholder = new KeyholderService({
-    ...{ seeds: state.records("totp-seed"), keys, ca, issuer: "plant", clock, random, recorder },
+    ...{ seeds: state.records("totp-seed"), secrets: state.records("secret"), keys, ca },
+    ...{ issuer: "plant", clock, random, recorder },
+    ownNames: async () => new Set(["localhost"]),
   });
   const askKeyholder: AskKeyholder = async (request) =>
     await keyholder.answer(readKeyholderRequest(JSON.stringify(request)));
@@ -158,6 +160,7 @@ export async function openConsolePlant(
     archivist: async (request) =>
       await archivist.answer(readArchivistRequest(JSON.stringify(request)), "control"),
     proof: new LocalProof(at("proof"), clock, random),
+    ...{ alarmsFile: at("alarms.ndjson"), providers: [] },
     readFlows: (use) => use({ flows: (question) => flowsOf(flows, question) } as FlowAnswers),
     accounts: () => `erin:x:${process.getuid?.() ?? 0}:0::/:/bin/sh\n`,
   });

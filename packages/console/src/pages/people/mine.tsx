@@ -6,6 +6,9 @@ import { call } from "../../api/client.ts";
 import { useAct } from "../../app/act.tsx";
 import { useWords } from "../../app/surroundings.tsx";
 import { AsCli, Loading, ProblemBox, Section, Tag, Time } from "../../parts/basics.tsx";
+import type { NewPasskey as NewPasskeyMade } from "../../api/web-authn.ts";
+import { sessionQuery } from "../../api/queries.ts";
+import { ForRoot } from "../sign-in/for-root.tsx";
 import { addPasskey } from "../sign-in/link.ts";
 import { Sessions } from "./person-sheet.tsx";
 
@@ -45,11 +48,13 @@ export function MineTab() {
 function NewPasskey() {
   const { t } = useWords();
   const [name, setName] = useState("");
+  const [made, setMade] = useState<NewPasskeyMade>();
+  const person = useQuery(sessionQuery).data?.person;
   const act = useAct("own-credentials");
   const submit = (event: FormEvent): void => {
     event.preventDefault();
     void act
-      .run(async () => await addPasskey(name))
+      .run(async () => setMade(await addPasskey(name)))
       .then((isDone) => (isDone ? setName("") : undefined));
   };
   return (
@@ -66,6 +71,7 @@ function NewPasskey() {
           {t("passkey.do")}
         </Button>
       </form>
+      {made === undefined || person === undefined ? null : <ForRoot person={person} made={made} />}
     </Section>
   );
 }

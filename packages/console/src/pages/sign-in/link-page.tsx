@@ -6,12 +6,13 @@ import { asProblem, type Problem } from "../../api/problem.ts";
 import { useWords } from "../../app/surroundings.tsx";
 import { Empty, ProblemBox } from "../../parts/basics.tsx";
 import { passkeySignIn } from "./ways.tsx";
+import { ForRoot } from "./for-root.tsx";
 import { addPasskey, enrolFirstApprover, openFirstLink, openInvitation } from "./link.ts";
 
 const PERSON = "[a-z0-9][a-z0-9._\\-]{0,62}";
 
 /** How far it got, so that a passkey that failed can be tried again after the link was used up. */
-type Stage = "closed" | "open" | "keyed" | "enrolled";
+type Stage = "closed" | "open" | "keyed" | "enrolled" | "in";
 
 export function LinkPage({ isFirst }: { readonly isFirst: boolean }) {
   const { t } = useWords();
@@ -35,7 +36,7 @@ export function LinkPage({ isFirst }: { readonly isFirst: boolean }) {
   const enter = async (): Promise<void> => {
     if (stage === "closed") {
       if (isFirst) await openFirstLink(secret, id, name);
-      else await openInvitation(secret);
+      else setId(await openInvitation(secret));
       history.replaceState(null, "", location.pathname);
       setStage("open");
     }
@@ -47,7 +48,8 @@ export function LinkPage({ isFirst }: { readonly isFirst: boolean }) {
     // What a link opens may only add factors; the new one is shown at once.
     await passkeySignIn();
     queryClient.clear();
-    location.assign(isFirst ? "/first-run" : "/");
+    if (isFirst) location.assign("/first-run");
+    else setStage("in");
   };
   const submit = (event: FormEvent): void => {
     event.preventDefault();
@@ -57,6 +59,17 @@ export function LinkPage({ isFirst }: { readonly isFirst: boolean }) {
       .catch((error: unknown) => setProblem(asProblem(error)))
       .finally(() => setBusy(false));
   };
+  if (stage === "in" && made !== undefined) {
+    return (
+      <Door title={t("link.in")}>
+        <p>{t("link.in.what")}</p>
+        <a href="/" className="button">
+          {t("link.to-console")}
+        </a>
+        <ForRoot person={id} made={made} />
+      </Door>
+    );
+  }
   return (
     <Door title={t(isFirst ? "link.first" : "link.invitation")}>
       <p className="dim">{t(isFirst ? "link.first.lead" : "link.invitation.lead")}</p>

@@ -1,17 +1,14 @@
-import { Button, Checkbox, TextInput } from "@mantine/core";
+import { Button, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import { call, type ItemOf } from "../../api/client.ts";
+import { call } from "../../api/client.ts";
 import { useAct } from "../../app/act.tsx";
 import { useWords } from "../../app/surroundings.tsx";
 import { useFilters } from "../../app/use-search.ts";
 import { AsCli, Loading, ProblemBox, Section, Tag, Time } from "../../parts/basics.tsx";
 import { type Column, Table } from "../../parts/table.tsx";
+import { InviteLink, type Person, RolePicker } from "./person-parts.tsx";
 import { PersonSheet } from "./person-sheet.tsx";
-
-export type Person = ItemOf<"GET /v1/people">;
-/** Identity's list, closed: packages/identity/src/people/roles.ts. */
-export const ROLES = ["viewer", "operator", "approver", "engineer", "auditor", "admin"] as const;
 
 export const peopleQuery = {
   queryKey: ["people"],
@@ -61,33 +58,6 @@ export function PeopleTab() {
   );
 }
 
-export function RolePicker({
-  roles,
-  onRoles,
-}: {
-  readonly roles: readonly string[];
-  readonly onRoles: (roles: readonly string[]) => void;
-}) {
-  const { t } = useWords();
-  return (
-    <fieldset className="roles">
-      <legend>{t("person.roles")}</legend>
-      {ROLES.map((role) => (
-        <Checkbox
-          key={role}
-          label={`${role}: ${t(`role.${role}`)}`}
-          checked={roles.includes(role)}
-          onChange={(event) =>
-            onRoles(
-              event.currentTarget.checked ? [...roles, role] : roles.filter((one) => one !== role),
-            )
-          }
-        />
-      ))}
-    </fieldset>
-  );
-}
-
 function Invite() {
   const { t } = useWords();
   const [id, setId] = useState("");
@@ -134,23 +104,5 @@ function Invite() {
         line={`sallyport api POST /v1/people '{ "id": "${id || "…"}", "name": "…", "roles": ["${roles.join('", "')}"] }'`}
       />
     </Section>
-  );
-}
-
-export function InviteLink({ secret }: { readonly secret: string }) {
-  const { t } = useWords();
-  const link = `${location.origin}/invite#${secret}`;
-  return (
-    <div className="note" role="status">
-      <p>{t("invite.link")}</p>
-      <code className="cli">{link}</code>
-      <button
-        type="button"
-        className="link"
-        onClick={() => void navigator.clipboard.writeText(link)}
-      >
-        {t("copy")}
-      </button>
-    </div>
   );
 }

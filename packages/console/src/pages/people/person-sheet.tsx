@@ -6,7 +6,7 @@ import { useAct } from "../../app/act.tsx";
 import { useWords } from "../../app/surroundings.tsx";
 import { Loading, ProblemBox, Tag, Time } from "../../parts/basics.tsx";
 import { Sheet } from "../../parts/sheet.tsx";
-import { InviteLink, type Person, RolePicker } from "./people.tsx";
+import { InviteLink, type Person, RolePicker } from "./person-parts.tsx";
 
 export function PersonSheet({
   person,

@@ -46,6 +46,7 @@ const ROW_HEIGHT = 26;
 const LABEL_HEIGHT = 20;
 const LANE_GAP = 12;
 const GAP_MIN = 28;
+const INNER_MIN = 480;
 /** Of the console's font at 12 px, on the wide side. */
 const LETTER = 7;
 const LETTERS_MAX = 26;
@@ -70,44 +71,51 @@ interface Wire {
 export function layoutOf(map: PlantMap, labelOf: (edge: MapEdge) => string): Layout {
   const byBand = new Map(BANDS.map((band) => [band, ordered(map, band)]));
   const indexOf = new Map(map.nodes.map((node) => [node.name, BANDS.indexOf(node.band)]));
+  const wires = wiresOf(map, indexOf, labelOf);
+  const widths = new Map(map.nodes.map((node) => [node.name, nodeWidth(node, wires)]));
+  const inner = Math.max(
+    ...BANDS.map((band) => rowWidth(byBand.get(band) ?? [], widths)),
+    ...wires.map(({ width }) => width + 2 * NODE_GAP),
+    INNER_MIN,
+  );
+  const width = BAND_NAME + inner + 2 * MARGIN;
+  const rowAt = (band: Band, y: number): readonly PlacedNode[] =>
+    placeRow(byBand.get(band) ?? [], widths, { left: BAND_NAME + MARGIN, inner, y });
+  // Across first: how many rows a gap needs is known only when all lines have their places there.
+  const flat = BANDS.flatMap((band) => rowAt(band, 0));
+  const across = acrossOf(wires, { nodes: flat, indexOf, width });
+  const rowCounts = BANDS.map((_band, index) =>
+    packRows(across.filter((one) => one.upper === index)),
+  );
+  const tops: number[] = [];
+  let y = MARGIN;
+  for (const count of rowCounts) {
+    tops.push(y);
+    y += NODE_HEIGHT + 2 * BAND_PAD + GAP_MIN + count * ROW_HEIGHT;
+  }
+  const nodes = BANDS.flatMap((band, index) => rowAt(band, (tops[index] ?? 0) + BAND_PAD));
+  const bands = BANDS.map((band, index) => ({
+    ...{ band, x: MARGIN / 2, y: tops[index] ?? 0 },
+    ...{ width: width - MARGIN, height: NODE_HEIGHT + 2 * BAND_PAD },
+  }));
+  const steps = new Steps();
+  const edges = across.map((one) => placed(one, bands, steps));
+  return { width, height: y - GAP_MIN + MARGIN, bands, nodes, edges };
+}
+
+function wiresOf(
+  map: PlantMap,
+  indexOf: ReadonlyMap<string, number>,
+  labelOf: (edge: MapEdge) => string,
+): readonly Wire[] {
   const byName = new Map(map.nodes.map((node) => [node.name, node]));
-  const wires = map.edges.flatMap((edge): Wire[] => {
+  return map.edges.flatMap((edge): Wire[] => {
     const [from, to] = [byName.get(edge.from), byName.get(edge.to)];
     if (from === undefined || to === undefined) return [];
     const isDown = (indexOf.get(edge.from) ?? 0) <= (indexOf.get(edge.to) ?? 0);
     const [upper, lower] = isDown ? [from, to] : [to, from];
     return [{ edge, upper, lower, isDown, width: labelWidth(labelOf(edge)) }];
   });
-  const widths = new Map(map.nodes.map((node) => [node.name, nodeWidth(node, wires)]));
-  const inner = Math.max(
-    ...BANDS.map((band) => rowWidth(byBand.get(band) ?? [], widths)),
-    ...wires.map(({ width }) => width + 2 * NODE_GAP),
-    480,
-  );
-  const width = BAND_NAME + inner + 2 * MARGIN;
-  // One row in the gap under the upper band for each wire that starts there.
-  const rows = BANDS.map((_band, index) =>
-    wires.filter(({ upper }) => indexOf.get(upper.name) === index),
-  );
-  const tops: number[] = [];
-  let y = MARGIN;
-  for (const [index] of BANDS.entries()) {
-    tops.push(y);
-    y += NODE_HEIGHT + 2 * BAND_PAD + GAP_MIN + (rows[index]?.length ?? 0) * ROW_HEIGHT;
-  }
-  const nodes = BANDS.flatMap((band, index) =>
-    placeRow(byBand.get(band) ?? [], widths, {
-      left: BAND_NAME + MARGIN,
-      inner,
-      y: (tops[index] ?? 0) + BAND_PAD,
-    }),
-  );
-  const bands = BANDS.map((band, index) => ({
-    ...{ band, x: MARGIN / 2, y: tops[index] ?? 0 },
-    ...{ width: width - MARGIN, height: NODE_HEIGHT + 2 * BAND_PAD },
-  }));
-  const placed = placeWires(wires, { nodes, rows, indexOf, bands, width });
-  return { width, height: y - GAP_MIN + MARGIN, bands, nodes, edges: placed };
 }
 
 /** Those with most lines stand in the middle, names decide between equals: the same plant is drawn the same way. */
@@ -157,47 +165,92 @@ const DMZ = BANDS.indexOf("dmz");
 
 interface Ground {
   readonly nodes: readonly PlacedNode[];
-  readonly rows: readonly (readonly Wire[])[];
   readonly indexOf: ReadonlyMap<string, number>;
-  readonly bands: readonly PlacedBand[];
   readonly width: number;
 }
 
-function placeWires(wires: readonly Wire[], ground: Ground): PlacedEdge[] {
+/** A line's places from left to right, and the row that it gets in the gap under its upper band. */
+interface Across {
+  readonly wire: Wire;
+  readonly upper: number;
+  readonly lower: number;
+  readonly startX: number;
+  readonly endX: number;
+  readonly laneX: number;
+  readonly labelX: number;
+  row: number;
+}
+
+function acrossOf(wires: readonly Wire[], ground: Ground): readonly Across[] {
   const ports = new Ports(ground.nodes, wires);
   const lanes = new Lanes(ground);
   return wires.map((wire) => {
-    const index = ground.indexOf.get(wire.upper.name) ?? 0;
-    const lowerIndex = ground.indexOf.get(wire.lower.name) ?? index;
-    const band = ground.bands[index];
-    const row = (ground.rows[index] ?? []).indexOf(wire);
-    const y = (band?.y ?? 0) + (band?.height ?? 0) + GAP_MIN / 2 + (row + 0.5) * ROW_HEIGHT;
-    const [startX, startY] = ports.next(wire.upper.name, "bottom");
-    const isSame = index === lowerIndex;
-    const [endX, endY] = ports.next(wire.lower.name, isSame ? "bottom" : "top");
-    const laneX = isSame ? endX : lanes.through(index + 1, lowerIndex, endX);
-    const lowY = isSame ? y : endY - BAND_PAD - lanes.step(lowerIndex);
-    const points: [number, number][] = [
-      [startX, startY],
-      [startX, y],
-      [laneX, y],
-      ...(laneX === endX
-        ? []
-        : ([
-            [laneX, lowY],
-            [endX, lowY],
-          ] as [number, number][])),
-      [endX, endY],
-    ];
+    const upper = ground.indexOf.get(wire.upper.name) ?? 0;
+    const lower = ground.indexOf.get(wire.lower.name) ?? upper;
+    const startX = ports.next(wire.upper.name);
+    const endX = ports.next(wire.lower.name);
+    const laneX = upper === lower ? endX : lanes.through(upper + 1, lower, endX);
     const middle = (startX + laneX) / 2 - wire.width / 2;
-    const x = Math.min(Math.max(MARGIN, middle), ground.width - MARGIN - wire.width);
-    const label = { x, y: y - LABEL_HEIGHT / 2, width: wire.width, height: LABEL_HEIGHT };
-    const drawn = { edge: wire.edge, points: wire.isDown ? points : points.toReversed(), label };
-    const isThrough = wire.edge.isProxied && index < DMZ && lowerIndex > DMZ;
-    const dmz = ground.bands[DMZ];
-    if (!isThrough || dmz === undefined) return drawn;
-    return { ...drawn, gate: [laneX, dmz.y + dmz.height / 2] as const };
+    const labelX = Math.min(Math.max(MARGIN, middle), ground.width - MARGIN - wire.width);
+    return { wire, upper, lower, startX, endX, laneX, labelX, row: 0 };
   });
+}
+
+/** From left to right, each into the first row that is free there; answers how many rows it took. */
+function packRows(those: readonly Across[]): number {
+  const spans = those.map((one) => ({
+    one,
+    left: Math.min(one.startX, one.laneX, one.labelX),
+    right: Math.max(one.startX, one.laneX, one.labelX + one.wire.width),
+  }));
+  const ends: number[] = [];
+  for (const { one, left, right } of spans.toSorted((first, other) => first.left - other.left)) {
+    const free = ends.findIndex((end) => end + LANE_GAP < left);
+    one.row = free < 0 ? ends.length : free;
+    ends[one.row] = right;
+  }
+  return ends.length;
+}
+
+function placed(
+  { wire, upper, lower, startX, endX, laneX, labelX, row }: Across,
+  bands: readonly PlacedBand[],
+  steps: Steps,
+): PlacedEdge {
+  const [above, below] = [bands[upper], bands[lower]];
+  const startY = (above?.y ?? 0) + BAND_PAD + NODE_HEIGHT;
+  const isSame = upper === lower;
+  const endY = isSame ? startY : (below?.y ?? 0) + BAND_PAD;
+  const y = (above?.y ?? 0) + (above?.height ?? 0) + GAP_MIN / 2 + (row + 0.5) * ROW_HEIGHT;
+  const lowY = endY - BAND_PAD - steps.next(lower);
+  const turn: [number, number][] = [
+    [laneX, lowY],
+    [endX, lowY],
+  ];
+  const points: [number, number][] = [
+    [startX, startY],
+    [startX, y],
+    [laneX, y],
+    ...(laneX === endX ? [] : turn),
+    [endX, endY],
+  ];
+  const label = { x: labelX, y: y - LABEL_HEIGHT / 2, width: wire.width, height: LABEL_HEIGHT };
+  const drawn = { edge: wire.edge, points: wire.isDown ? points : points.toReversed(), label };
+  const dmz = bands[DMZ];
+  const isThrough = wire.edge.isProxied && upper < DMZ && lower > DMZ;
+  if (!isThrough || dmz === undefined) return drawn;
+  return { ...drawn, gate: [laneX, dmz.y + dmz.height / 2] };
+}
+
+/** Lines that turn above a band do so at heights of their own, as far as there is room. */
+class Steps {
+  readonly #used = new Map<number, number>();
+
+  next(index: number): number {
+    const used = ((this.#used.get(index) ?? 0) % 4) + 1;
+    this.#used.set(index, used);
+    return used * 3;
+  }
 }
 
 /** Each line has its own place along a node's side. */
@@ -215,12 +268,11 @@ class Ports {
     }
   }
 
-  next(name: string, side: "top" | "bottom"): readonly [number, number] {
+  next(name: string): number {
     const used = (this.#used.get(name) ?? 0) + 1;
     this.#used.set(name, used);
-    const { x, y, width, height } = this.#nodes.get(name) ?? { x: 0, y: 0, width: 0, height: 0 };
-    const total = this.#totals.get(name) ?? 1;
-    return [x + (width * used) / (total + 1), side === "top" ? y : y + height];
+    const { x, width } = this.#nodes.get(name) ?? { x: 0, width: 0 };
+    return x + (width * used) / ((this.#totals.get(name) ?? 1) + 1);
   }
 }
 
@@ -228,7 +280,6 @@ class Ports {
 class Lanes {
   readonly #ground: Ground;
   readonly #taken: number[] = [];
-  readonly #steps = new Map<number, number>();
 
   constructor(ground: Ground) {
     this.#ground = ground;
@@ -251,13 +302,6 @@ class Lanes {
       }
     }
     return wantedX;
-  }
-
-  /** Lines that turn above a band do so at heights of their own, as far as there is room. */
-  step(index: number): number {
-    const used = ((this.#steps.get(index) ?? 0) % 4) + 1;
-    this.#steps.set(index, used);
-    return used * 3;
   }
 }
 

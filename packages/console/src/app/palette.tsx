@@ -63,7 +63,7 @@ export function Palette({ onClose }: { readonly onClose: () => void }) {
         role="combobox"
         aria-expanded="true"
         aria-activedescendant={found.length === 0 ? undefined : `palette-${at}`}
-        autoFocus
+        data-autofocus
         value={text}
         onKeyDown={press}
         onChange={(event) => {

@@ -39,7 +39,7 @@ export function StopAll({
             description={t("reason.hint")}
             value={reason}
             required
-            autoFocus
+            data-autofocus
             onChange={(event) => setReason(event.currentTarget.value)}
           />
           <Button type="submit" loading={act.isBusy} className="stop">

@@ -18,6 +18,8 @@ export function Sheet({
   useEffect(() => {
     const shown = dialog.current;
     if (shown !== null && !shown.open) shown.showModal();
+    // The browser takes the first thing that can have the focus, which is the button that closes.
+    shown?.querySelector<HTMLElement>("[data-autofocus]")?.focus();
     return () => shown?.close();
   }, []);
   return (

@@ -172,7 +172,7 @@ test("a mistake is told at the field and with its line, and cannot be planned", 
   const { page } = erin;
   await page.goto(`${plant.url}/conduits?tab=edit&conduit=erp-reads-tank`);
   await page.getByLabel("To", { exact: true }).fill("tank-plx");
-  await page.locator(".diagnostics li").first().waitFor();
+  await page.locator(".diagnostics li", { hasText: "tank-plx" }).first().waitFor();
   const told = await page.locator(".diagnostics").textContent();
   assert.match(told ?? "", /site\.yaml:\d+:\d+.*tank-plx/);
   await page.locator(".mantine-InputWrapper-error").first().waitFor();
@@ -205,7 +205,7 @@ test("a packet is explained by the line that decides", { skip }, async () => {
   await page.goto(`${plant.url}/conduits?tab=explain`);
   await page.getByLabel(/^From/).fill("10.20.0.10");
   await page.getByLabel(/^To/).fill("10.43.0.10");
-  await page.getByLabel("Port").fill("502");
+  await page.getByLabel("Port", { exact: true }).fill("502");
   await press(page, "Explain");
   await page.getByText("refused", { exact: true }).waitFor();
 });

@@ -12,6 +12,8 @@ const next = path.join(here, `dist.${process.pid}`);
 
 const LICENSE_FILE = /^(licen[cs]e|copying)(\.(md|txt))?$/i;
 
+const byText = (one, other) => (one < other ? -1 : 1);
+
 /** What is in the bundle, by the packages that its inputs lie in. */
 function noticesOf(inputs) {
   const folders = new Set();
@@ -22,7 +24,7 @@ function noticesOf(inputs) {
     const name = rest[0]?.startsWith("@") ? rest.slice(0, 2).join("/") : rest[0];
     folders.add(input.slice(0, at + "node_modules/".length) + name);
   }
-  return [...folders].sort().map((folder) => {
+  return [...folders].sort(byText).map((folder) => {
     const at = path.resolve(here, folder);
     const { name, version, license } = JSON.parse(
       fs.readFileSync(path.join(at, "package.json"), "utf8"),
@@ -79,7 +81,7 @@ for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
     if (kind === "import-statement") queue.push(path.basename(imported));
   }
 }
-fs.writeFileSync(path.join(next, "first-load.json"), JSON.stringify([...first].sort()));
+fs.writeFileSync(path.join(next, "first-load.json"), JSON.stringify([...first].sort(byText)));
 if (process.argv[2] !== undefined) fs.writeFileSync(path.join(next, ".stamp"), process.argv[2]);
 fs.rmSync(dist, { recursive: true, force: true });
 fs.renameSync(next, dist);

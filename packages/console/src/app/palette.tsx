@@ -17,13 +17,10 @@ interface Found {
   readonly search: Readonly<Record<string, string>>;
 }
 
-export function Palette({ onClose }: { readonly onClose: () => void }) {
+function useFound(text: string): readonly Found[] {
   const { t } = useWords();
-  const navigate = useNavigate();
   const zones = useQuery(zonesQuery);
   const conduits = useQuery(conduitsQuery);
-  const [text, setText] = useState("");
-  const [at, setAt] = useState(0);
   const everything: readonly Found[] = [
     ...PLACES.map(({ to, title }) => ({
       label: t(title),
@@ -39,9 +36,15 @@ export function Palette({ onClose }: { readonly onClose: () => void }) {
     })),
   ];
   const wanted = text.trim().toLowerCase();
-  const found = everything
-    .filter(({ label }) => label.toLowerCase().includes(wanted))
-    .slice(0, FOUND_MAX);
+  return everything.filter(({ label }) => label.toLowerCase().includes(wanted)).slice(0, FOUND_MAX);
+}
+
+export function Palette({ onClose }: { readonly onClose: () => void }) {
+  const { t } = useWords();
+  const navigate = useNavigate();
+  const [text, setText] = useState("");
+  const [at, setAt] = useState(0);
+  const found = useFound(text);
   const go = (one: Found | undefined): void => {
     if (one === undefined) return;
     onClose();

@@ -1,6 +1,6 @@
 /** Stop all remote access: a closing act, so one confirmation and a reason, no signature. */
 import { Button, TextInput } from "@mantine/core";
-import { type FormEvent, useState } from "react";
+import { type SyntheticEvent, useState } from "react";
 import { call } from "../api/client.ts";
 import { AsCli, ProblemBox } from "../parts/basics.tsx";
 import { Sheet } from "../parts/sheet.tsx";
@@ -18,7 +18,7 @@ export function StopAll({
   const [reason, setReason] = useState("");
   const [revoked, setRevoked] = useState<number>();
   const act = useAct("grants", "grant-requests", "status", "conduits");
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     void act.run(async () => {
       const { value } = await call("POST /v1/grants/revoke-all", { body: { reason } });

@@ -19,14 +19,14 @@ export type Values = Readonly<Record<string, string | number>>;
 
 export interface Words {
   readonly language: Language;
-  t(key: Key, values?: Values): string;
+  readonly t: (key: Key, values?: Values) => string;
   /** `count` is among the values. */
-  tn(stem: CountedKey, count: number, values?: Values): string;
-  number(value: number): string;
-  bytes(value: number): string;
-  rate(bytesPerSecond: number): string;
-  time(iso: string): string;
-  ago(milliseconds: number): string;
+  readonly tn: (stem: CountedKey, count: number, values?: Values) => string;
+  readonly number: (value: number) => string;
+  readonly bytes: (value: number) => string;
+  readonly rate: (bytesPerSecond: number) => string;
+  readonly time: (iso: string) => string;
+  readonly ago: (milliseconds: number) => string;
 }
 
 export function fill(template: string, values: Values): string {

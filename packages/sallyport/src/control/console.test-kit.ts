@@ -65,7 +65,7 @@ class Counters {
     if (pending !== undefined && this.confirmByMs > 0 && this.#nowMs() > this.confirmByMs) {
       this.#enforcer.pending = undefined;
     }
-    if (request.type === "status") return this.#status() as unknown as Json;
+    if (request.type === "status") return this.#status();
     if (request.type === "drift") return { differences: [] };
     if (request.type === "island-on") {
       this.islands.add(request.zone);
@@ -137,7 +137,7 @@ export async function openConsolePlant(
     enforcer.confirmed = { number: 1, legs };
     await state.records("policy-text").add({
       ...{ id: legs.policySha256, revision: 1, files: [file] },
-    } as never);
+    });
   }
   const { archivist, door } = await archivistIn(home);
   const recorder = new ArchivistRecorder(at("archivist.sock"), clock.nowMs);

@@ -126,10 +126,10 @@ test("an engineer and an approver come by one-time links, each with a passkey of
 }, async () => {
   await invited(erin, "erin", "engineer");
   const words = await invited(olga, "olga", "approver");
-  const after = (flag: string): string => words[words.indexOf(flag) + 1] ?? "";
-  const origin = after("--origin");
-  const passkey = { credentialId: after("--passkey"), rpId: new URL(origin).hostname, origin };
-  await plant.enforcer.addKey("olga", "olga", after("--key"), passkey);
+  const following = (flag: string): string => words[words.indexOf(flag) + 1] ?? "";
+  const origin = following("--origin");
+  const passkey = { credentialId: following("--passkey"), rpId: new URL(origin).hostname, origin };
+  await plant.enforcer.addKey("olga", "olga", following("--key"), passkey);
 });
 
 test("an engineer edits in form and text, loses nothing, and plans", { skip }, async () => {

@@ -1,7 +1,7 @@
 /** One change: its differences, who signed, and the one step that is next. */
 import { Button, NumberInput, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { type SyntheticEvent, useState } from "react";
 import { call } from "../../api/client.ts";
 import { approversQuery, type Change, sessionQuery } from "../../api/queries.ts";
 import { approveWithPasskey } from "../../api/web-authn.ts";
@@ -183,7 +183,7 @@ function Withdraw({ change, act }: StepProps) {
 function Apply({ change, act }: StepProps) {
   const { t } = useWords();
   const [seconds, setSeconds] = useState<number>(CONFIRM_SECONDS);
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     void act.run(
       async () =>

@@ -1,8 +1,7 @@
 /** The draft: a form for what most rules need, and the text for all of it. Both are the same text. */
 import { Button, Textarea, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { Link, useNavigate } from "@tanstack/react-router";
-import { type FormEvent, useMemo, useState } from "react";
+import { type SyntheticEvent, useMemo, useState } from "react";
 import { type AnswerOf, call } from "../../api/client.ts";
 import { draftQuery, queryClient } from "../../api/queries.ts";
 import { useAct } from "../../app/act.tsx";
@@ -10,9 +9,10 @@ import { useWords } from "../../app/surroundings.tsx";
 import { useFilters } from "../../app/use-search.ts";
 import { AsCli, Loading, ProblemBox, Section, Time } from "../../parts/basics.tsx";
 import { ConduitForm } from "./conduit-form.tsx";
-import { addConduit, conduitAtLine, readPolicy } from "./policy-text.ts";
+import { addConduit, conduitAtLine, type PolicyText, readPolicy } from "./policy-text.ts";
+import { PlanForm } from "./plan-form.tsx";
 import { useKeptText } from "./kept-text.ts";
-import { useValidation } from "./validation.ts";
+import { useValidation, type Validation } from "./validation.ts";
 
 type Draft = AnswerOf<"GET /v1/policy/draft">;
 const FIRST_FILE = "site.yaml";
@@ -44,64 +44,26 @@ function Editor({ draft }: { readonly draft: Draft }) {
   const conduit = policy.conduits.find(({ name }) => name === filters.conduit);
   return (
     <div className="edit">
-      <Section
-        title={t("edit.conduits")}
-        actions={
-          <AddConduit
-            onAdd={(name) => (setText(addConduit(text, name, {})), filter({ conduit: name }))}
-          />
-        }
-      >
-        <ul className="plain">
-          {policy.conduits.map(({ name }) => {
-            const isBad = validation.diagnostics.some(
-              ({ line, severity }) => severity === "error" && conduitAtLine(policy, line) === name,
-            );
-            return (
-              <li key={name}>
-                <button
-                  type="button"
-                  className="link"
-                  aria-current={name === filters.conduit}
-                  onClick={() => filter({ conduit: name })}
-                >
-                  {name}
-                </button>
-                {isBad ? <span className="mark mark-high"> ● {t("edit.bad")}</span> : null}
-              </li>
-            );
-          })}
-        </ul>
-      </Section>
+      <ConduitList
+        policy={policy}
+        diagnostics={validation.diagnostics}
+        onAdd={(name) => setText(addConduit(text, name, {}))}
+      />
       <div>
         {conduit === undefined ? null : (
           <ConduitForm
-            conduit={conduit}
-            text={text}
-            policy={policy}
-            diagnostics={validation.diagnostics}
+            {...{ conduit, text, policy, diagnostics: validation.diagnostics }}
             onText={setText}
           />
         )}
         <Section title={`${t("edit.text")} · ${file.name}`}>
           {isRestored ? <p className="note">{t("edit.restored")}</p> : null}
           {isForeign ? (
-            <div className="problem" role="alert">
-              <p>
-                {t("edit.foreign", { person: draft.editedBy ?? "?" })} <Time iso={draft.editedAt} />
-              </p>
-              <div className="row">
-                <Button
-                  variant="default"
-                  onClick={() => (setBase(draft), setText(draft.files[0]?.text ?? ""))}
-                >
-                  {t("edit.take-theirs")}
-                </Button>
-                <Button variant="default" onClick={() => void save.run(() => put(draft.sha256))}>
-                  {t("edit.keep-mine")}
-                </Button>
-              </div>
-            </div>
+            <Foreign
+              draft={draft}
+              onTake={() => (setBase(draft), setText(draft.files[0]?.text ?? ""))}
+              onKeep={() => void save.run(() => put(draft.sha256))}
+            />
           ) : null}
           <ProblemBox problem={save.problem} />
           <Textarea
@@ -137,10 +99,74 @@ function Editor({ draft }: { readonly draft: Draft }) {
   );
 }
 
+function Foreign({
+  draft,
+  onTake,
+  onKeep,
+}: {
+  readonly draft: Draft;
+  readonly onTake: () => void;
+  readonly onKeep: () => void;
+}) {
+  const { t } = useWords();
+  return (
+    <div className="problem" role="alert">
+      <p>
+        {t("edit.foreign", { person: draft.editedBy ?? "?" })} <Time iso={draft.editedAt} />
+      </p>
+      <div className="row">
+        <Button variant="default" onClick={onTake}>
+          {t("edit.take-theirs")}
+        </Button>
+        <Button variant="default" onClick={onKeep}>
+          {t("edit.keep-mine")}
+        </Button>
+      </div>
+    </div>
+  );
+}
+
+function ConduitList({
+  policy,
+  diagnostics,
+  onAdd,
+}: {
+  readonly policy: PolicyText;
+  readonly diagnostics: Validation["diagnostics"];
+  readonly onAdd: (name: string) => void;
+}) {
+  const { t } = useWords();
+  const [filters, filter] = useFilters();
+  const errors = diagnostics.filter(({ severity }) => severity === "error");
+  const bad = new Set(errors.map(({ line }) => conduitAtLine(policy, line)));
+  return (
+    <Section
+      title={t("edit.conduits")}
+      actions={<AddConduit onAdd={(name) => (onAdd(name), filter({ conduit: name }))} />}
+    >
+      <ul className="plain">
+        {policy.conduits.map(({ name }) => (
+          <li key={name}>
+            <button
+              type="button"
+              className="link"
+              aria-current={name === filters.conduit}
+              onClick={() => filter({ conduit: name })}
+            >
+              {name}
+            </button>
+            {bad.has(name) ? <span className="mark mark-high"> ● {t("edit.bad")}</span> : null}
+          </li>
+        ))}
+      </ul>
+    </Section>
+  );
+}
+
 function AddConduit({ onAdd }: { readonly onAdd: (name: string) => void }) {
   const { t } = useWords();
   const [name, setName] = useState("");
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     onAdd(name);
     setName("");
@@ -162,7 +188,7 @@ function AddConduit({ onAdd }: { readonly onAdd: (name: string) => void }) {
   );
 }
 
-function Diagnostics({ validation }: { readonly validation: ReturnType<typeof useValidation> }) {
+function Diagnostics({ validation }: { readonly validation: Validation }) {
   const { t, tn } = useWords();
   const { diagnostics, isValid, problem, conduits } = validation;
   return (
@@ -188,53 +214,5 @@ function Diagnostics({ validation }: { readonly validation: ReturnType<typeof us
         ))}
       </ul>
     </div>
-  );
-}
-
-function PlanForm({ sha256, isReady }: { readonly sha256: string; readonly isReady: boolean }) {
-  const { t } = useWords();
-  const navigate = useNavigate();
-  const [reason, setReason] = useState("");
-  const [ticket, setTicket] = useState("");
-  const [key] = useState(() => crypto.randomUUID());
-  const act = useAct("changes");
-  const submit = (event: FormEvent): void => {
-    event.preventDefault();
-    void act.run(async () => {
-      const { value } = await call("POST /v1/changes", {
-        body: { reason, draftSha256: sha256, ...(ticket === "" ? {} : { ticket }) },
-        idempotencyKey: `${key}-${sha256.slice(0, 16)}`,
-      });
-      await navigate({ to: "/conduits", search: { tab: "changes", change: value.id } });
-    });
-  };
-  return (
-    <Section title={t("plan.title")}>
-      <p className="dim">{t("plan.what")}</p>
-      <ProblemBox problem={act.problem} />
-      <form onSubmit={submit} className="stack">
-        <TextInput
-          label={t("reason")}
-          description={t("reason.hint")}
-          value={reason}
-          required
-          onChange={(event) => setReason(event.currentTarget.value)}
-        />
-        <TextInput
-          label={t("plan.ticket")}
-          value={ticket}
-          onChange={(event) => setTicket(event.currentTarget.value)}
-        />
-        <div className="row">
-          <Button type="submit" disabled={!isReady} loading={act.isBusy}>
-            {t("plan.do")}
-          </Button>
-          {isReady ? null : <span className="dim">{t("plan.not-ready")}</span>}
-          <Link to="/conduits" search={{ tab: "changes" }}>
-            {t("conduits.tab.changes")}
-          </Link>
-        </div>
-      </form>
-    </Section>
   );
 }

@@ -1,6 +1,6 @@
 /** What would happen to a packet, and by which line of the policy. */
 import { Button, NativeSelect, TextInput } from "@mantine/core";
-import { type FormEvent, useState } from "react";
+import { type SyntheticEvent, useState } from "react";
 import { type AnswerOf, call } from "../../api/client.ts";
 import { useAct } from "../../app/act.tsx";
 import { useWords } from "../../app/surroundings.tsx";
@@ -19,7 +19,7 @@ export function ExplainTab() {
   const [of, setOf] = useState<Which>("running");
   const [answer, setAnswer] = useState<AnswerOf<"POST /v1/policy/explain">>();
   const act = useAct();
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     setAnswer(undefined);
     const body = {
@@ -36,20 +36,7 @@ export function ExplainTab() {
       <Section title={t("explain.title")}>
         <p className="dim">{t("explain.what")}</p>
         <form onSubmit={submit} className="fields">
-          <TextInput
-            label={t("explain.source")}
-            placeholder="10.10.0.10"
-            value={source}
-            required
-            onChange={(event) => setSource(event.currentTarget.value)}
-          />
-          <TextInput
-            label={t("explain.destination")}
-            placeholder="10.41.0.10"
-            value={destination}
-            required
-            onChange={(event) => setDestination(event.currentTarget.value)}
-          />
+          <Addresses {...{ source, setSource, destination, setDestination }} />
           <NativeSelect
             label={t("explain.protocol")}
             value={protocol}
@@ -83,6 +70,34 @@ export function ExplainTab() {
         {answer === undefined ? null : <AnswerView answer={answer} />}
       </Section>
       <AsCli line={cliOf(source, destination, protocol, port)} />
+    </>
+  );
+}
+
+function Addresses(props: {
+  readonly source: string;
+  readonly setSource: (source: string) => void;
+  readonly destination: string;
+  readonly setDestination: (destination: string) => void;
+}) {
+  const { t } = useWords();
+  const { source, setSource, destination, setDestination } = props;
+  return (
+    <>
+      <TextInput
+        label={t("explain.source")}
+        placeholder="10.10.0.10"
+        value={source}
+        required
+        onChange={(event) => setSource(event.currentTarget.value)}
+      />
+      <TextInput
+        label={t("explain.destination")}
+        placeholder="10.41.0.10"
+        value={destination}
+        required
+        onChange={(event) => setDestination(event.currentTarget.value)}
+      />
     </>
   );
 }

@@ -75,7 +75,8 @@ export function readPolicy(text: string): PolicyText {
 function fieldOf(map: YAMLMap, field: Field): { text: string; isPlain: boolean } {
   const value = map.get(field, true);
   if (value === undefined) return { text: "", isPlain: true };
-  if (isScalar(value)) return { text: String(value.source ?? value.value ?? ""), isPlain: true };
+  if (isScalar(value))
+    return { text: value.source ?? stringify(value.value).trim(), isPlain: true };
   return { text: stringify(value, { collectionStyle: "flow" }).trim(), isPlain: false };
 }
 

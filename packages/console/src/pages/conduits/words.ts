@@ -8,7 +8,7 @@ const VIAS = new Set(["proxy", "inspect", "session", "direct", "diode"]);
 
 export function ruleInWords(value: Value, words: Words): readonly string[] {
   const { t } = words;
-  const via = String(value["via"] ?? "?");
+  const via = endOf(value["via"]);
   const head = t("rule.head", {
     ...{ from: endOf(value["from"]), to: endOf(value["to"]), service: endOf(value["service"]) },
     via: VIAS.has(via) ? t(`via.${via}` as Key) : via,
@@ -18,7 +18,7 @@ export function ruleInWords(value: Value, words: Words): readonly string[] {
 
 function endOf(value: unknown): string {
   if (value === undefined || value === null) return "?";
-  if (typeof value !== "object") return String(value);
+  if (typeof value === "string") return value;
   return stringify(value, { collectionStyle: "flow" }).trim();
 }
 

@@ -38,7 +38,6 @@ export function EvidencePage() {
 function Records() {
   const { t } = useWords();
   const [filters, filter] = useFilters();
-  const [type, setType] = useState(filters.type ?? "");
   const span = Object.keys(SPANS).find((one): one is Span => one === filters.since);
   const records = useInfiniteQuery({
     queryKey: ["records", filters.type, span],
@@ -56,55 +55,14 @@ function Records() {
     getNextPageParam: ({ next }) => next,
   });
   const rows = records.data?.pages.flatMap(({ items }) => items) ?? [];
-  const columns: readonly Column<LedgerRecord>[] = [
-    { id: "index", title: t("record.index"), cell: ({ index }) => index },
-    { id: "at", title: t("record.at"), cell: ({ at }) => <Time iso={at} /> },
-    { id: "type", title: t("record.type"), cell: ({ type: word }) => <code>{word}</code> },
-    { id: "person", title: t("record.person"), cell: ({ person }) => person ?? "" },
-    {
-      id: "what",
-      title: t("record.what"),
-      cell: ({ fields }) => <span dir="auto">{summaryOf(fields)}</span>,
-    },
-  ];
+  const columns = useColumns();
   return (
     <Section title={t("records.title")}>
-      <form
-        className="row"
-        onSubmit={(event) => {
-          event.preventDefault();
-          filter({ type });
-        }}
-      >
-        <TextInput
-          label={t("record.type")}
-          placeholder="control.change-planned"
-          value={type}
-          onChange={(event) => setType(event.currentTarget.value)}
-        />
-        <NativeSelect
-          label={t("records.since")}
-          value={span ?? ""}
-          data={[
-            { value: "", label: t("records.all") },
-            { value: "hour", label: t("records.hour") },
-            { value: "day", label: t("records.day") },
-            { value: "week", label: t("records.week") },
-          ]}
-          onChange={(event) => filter({ since: event.currentTarget.value })}
-        />
-        <Button type="submit" variant="default">
-          {t("filter")}
-        </Button>
-      </form>
+      <RecordFilter key={filters.type ?? ""} span={span} />
       <Loading query={records} />
       {records.isSuccess && rows.length === 0 ? (
         <Empty what={t("records.none")} why={t("records.none.why")}>
-          <button
-            type="button"
-            className="button"
-            onClick={() => (setType(""), filter({ type: "", since: "" }))}
-          >
+          <button type="button" className="button" onClick={() => filter({ type: "", since: "" })}>
             {t("records.none.do")}
           </button>
         </Empty>
@@ -131,6 +89,57 @@ function Records() {
         line={`sallyport ledger list${filters.type === undefined ? "" : ` --type ${filters.type}`}`}
       />
     </Section>
+  );
+}
+
+function useColumns(): readonly Column<LedgerRecord>[] {
+  const { t } = useWords();
+  return [
+    { id: "index", title: t("record.index"), cell: ({ index }) => index },
+    { id: "at", title: t("record.at"), cell: ({ at }) => <Time iso={at} /> },
+    { id: "type", title: t("record.type"), cell: ({ type: word }) => <code>{word}</code> },
+    { id: "person", title: t("record.person"), cell: ({ person }) => person ?? "" },
+    {
+      id: "what",
+      title: t("record.what"),
+      cell: ({ fields }) => <span dir="auto">{summaryOf(fields)}</span>,
+    },
+  ];
+}
+
+function RecordFilter({ span }: { readonly span: Span | undefined }) {
+  const { t } = useWords();
+  const [filters, filter] = useFilters();
+  const [type, setType] = useState(filters.type ?? "");
+  return (
+    <form
+      className="row"
+      onSubmit={(event) => {
+        event.preventDefault();
+        filter({ type });
+      }}
+    >
+      <TextInput
+        label={t("record.type")}
+        placeholder="control.change-planned"
+        value={type}
+        onChange={(event) => setType(event.currentTarget.value)}
+      />
+      <NativeSelect
+        label={t("records.since")}
+        value={span ?? ""}
+        data={[
+          { value: "", label: t("records.all") },
+          { value: "hour", label: t("records.hour") },
+          { value: "day", label: t("records.day") },
+          { value: "week", label: t("records.week") },
+        ]}
+        onChange={(event) => filter({ since: event.currentTarget.value })}
+      />
+      <Button type="submit" variant="default">
+        {t("filter")}
+      </Button>
+    </form>
   );
 }
 

@@ -1,7 +1,7 @@
 /** Whose signatures the enforcer counts; and new keys, which those before must sign for. */
 import { Button, NativeSelect, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { type SyntheticEvent, useState } from "react";
 import { type AnswerOf, call } from "../../api/client.ts";
 import { approversQuery, sessionQuery } from "../../api/queries.ts";
 import { approveWithPasskey } from "../../api/web-authn.ts";
@@ -49,7 +49,7 @@ function Enrol() {
   const [credential, setCredential] = useState("");
   const [made, setMade] = useState("");
   const act = useAct("approvers");
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     if (session === undefined) return;
     const key = { kind: "passkey", credential: credential || (passkeys[0]?.id ?? "") } as const;
@@ -103,7 +103,7 @@ function SignEnrolment() {
   );
   const act = useAct("approvers");
   const params = { enrolment: id };
-  const look = (event: FormEvent): void => {
+  const look = (event: SyntheticEvent): void => {
     event.preventDefault();
     void act.run(async () =>
       setFound((await call("GET /v1/approver-enrolments/{enrolment}", { params })).value),
@@ -140,27 +140,49 @@ function SignEnrolment() {
         </Button>
       </form>
       {found === undefined ? null : (
-        <div className="part">
-          <p>
-            <Tag>{t(`enrolment.${found.state}`)}</Tag> {found.person} · {found.name} ·{" "}
-            {t("sign.count", {
-              given: found.signable.approvals.length,
-              needed: found.signable.needed,
-            })}
-          </p>
-          <code className="cli">{found.signable.bytes}</code>
-          <div className="row">
-            {found.state === "waiting" ? (
-              <Button disabled={key === undefined} onClick={() => void act.run(() => sign(found))}>
-                {t("sign.do")}
-              </Button>
-            ) : null}
-            {found.state === "approved" ? (
-              <Button onClick={() => void act.run(finish)}>{t("enrolment.finish")}</Button>
-            ) : null}
-          </div>
-        </div>
+        <EnrolmentView
+          enrolment={found}
+          canSign={key !== undefined}
+          onSign={() => void act.run(() => sign(found))}
+          onFinish={() => void act.run(finish)}
+        />
       )}
     </Section>
+  );
+}
+
+function EnrolmentView({
+  enrolment,
+  canSign,
+  onSign,
+  onFinish,
+}: {
+  readonly enrolment: Enrolment;
+  readonly canSign: boolean;
+  readonly onSign: () => void;
+  readonly onFinish: () => void;
+}) {
+  const { t } = useWords();
+  return (
+    <div className="part">
+      <p>
+        <Tag>{t(`enrolment.${enrolment.state}`)}</Tag> {enrolment.person} · {enrolment.name} ·{" "}
+        {t("sign.count", {
+          given: enrolment.signable.approvals.length,
+          needed: enrolment.signable.needed,
+        })}
+      </p>
+      <code className="cli">{enrolment.signable.bytes}</code>
+      <div className="row">
+        {enrolment.state === "waiting" ? (
+          <Button disabled={!canSign} onClick={onSign}>
+            {t("sign.do")}
+          </Button>
+        ) : null}
+        {enrolment.state === "approved" ? (
+          <Button onClick={onFinish}>{t("enrolment.finish")}</Button>
+        ) : null}
+      </div>
+    </div>
   );
 }

@@ -1,7 +1,7 @@
 /** One's own factors: passkeys, a password with an app's codes, recovery codes. */
 import { Button, PasswordInput, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { type SyntheticEvent, useState } from "react";
 import { call } from "../../api/client.ts";
 import { useAct } from "../../app/act.tsx";
 import { useWords } from "../../app/surroundings.tsx";
@@ -51,7 +51,7 @@ function NewPasskey() {
   const [made, setMade] = useState<NewPasskeyMade>();
   const person = useQuery(sessionQuery).data?.person;
   const act = useAct("own-credentials");
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     void act
       .run(async () => setMade(await addPasskey(name)))
@@ -81,7 +81,7 @@ function NewPassword() {
   const [password, setPassword] = useState("");
   const [isDone, setDone] = useState(false);
   const act = useAct("own-credentials");
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     void act
       .run(async () => await call("PUT /v1/session/password", { body: { password } }))
@@ -118,7 +118,7 @@ function NewTotp() {
   const [totp, setTotp] = useState("");
   const act = useAct("own-credentials");
   const secret = seed === undefined ? "" : (new URL(seed.uri).searchParams.get("secret") ?? "");
-  const finish = (event: FormEvent): void => {
+  const finish = (event: SyntheticEvent): void => {
     event.preventDefault();
     if (seed === undefined) return;
     void act

@@ -1,6 +1,6 @@
 import { Button, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { type SyntheticEvent, useState } from "react";
 import { call } from "../../api/client.ts";
 import { useAct } from "../../app/act.tsx";
 import { useWords } from "../../app/surroundings.tsx";
@@ -65,7 +65,7 @@ function Invite() {
   const [roles, setRoles] = useState<readonly string[]>([]);
   const [secret, setSecret] = useState("");
   const act = useAct("people");
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     void act.run(async () => {
       const { value } = await call("POST /v1/people", { body: { id, name, roles: [...roles] } });

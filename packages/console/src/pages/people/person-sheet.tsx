@@ -18,15 +18,8 @@ export function PersonSheet({
   const { t } = useWords();
   const params = { person: person.id };
   const [roles, setRoles] = useState<readonly string[]>(person.roles);
-  const [reason, setReason] = useState("");
   const [secret, setSecret] = useState("");
   const act = useAct("people", "credentials");
-  const isDisabled = person.state === "disabled";
-  const setState = async (): Promise<void> => {
-    const body = { reason };
-    if (isDisabled) await call("POST /v1/people/{person}/enable", { params, body });
-    else await call("POST /v1/people/{person}/disable", { params, body });
-  };
   return (
     <Sheet title={`${person.name} (${person.id})`} isSide onClose={onClose}>
       <p>
@@ -71,6 +64,25 @@ export function PersonSheet({
         {t("person.new-link")}
       </Button>
       {secret === "" ? null : <InviteLink secret={secret} />}
+      <Disable person={person} />
+    </Sheet>
+  );
+}
+
+function Disable({ person }: { readonly person: Person }) {
+  const { t } = useWords();
+  const params = { person: person.id };
+  const [reason, setReason] = useState("");
+  const act = useAct("people");
+  const isDisabled = person.state === "disabled";
+  const setState = async (): Promise<void> => {
+    const body = { reason };
+    if (isDisabled) await call("POST /v1/people/{person}/enable", { params, body });
+    else await call("POST /v1/people/{person}/disable", { params, body });
+  };
+  return (
+    <>
+      <ProblemBox problem={act.problem} />
       <h3>{t(isDisabled ? "person.enable" : "person.disable")}</h3>
       <div className="row">
         <TextInput
@@ -86,7 +98,7 @@ export function PersonSheet({
           {t(isDisabled ? "person.enable" : "person.disable")}
         </Button>
       </div>
-    </Sheet>
+    </>
   );
 }
 

@@ -2,7 +2,7 @@
 import { Button, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { type FormEvent, useState } from "react";
+import { type SyntheticEvent, useState } from "react";
 import { call } from "../../api/client.ts";
 import { denialsQuery, flowsOf, type Flow, type Zone } from "../../api/queries.ts";
 import { useAct } from "../../app/act.tsx";
@@ -78,7 +78,7 @@ function Island({ zone }: { readonly zone: Zone }) {
       </p>
     );
   }
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     void act.run(
       async () =>

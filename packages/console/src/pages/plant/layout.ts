@@ -99,7 +99,7 @@ export function layoutOf(map: PlantMap, labelOf: (edge: MapEdge) => string): Lay
     ...{ width: width - MARGIN, height: NODE_HEIGHT + 2 * BAND_PAD },
   }));
   const steps = new Steps();
-  const edges = across.map((one) => placed(one, bands, steps));
+  const edges = across.map((one) => drawnOf(one, bands, steps));
   return { width, height: y - GAP_MIN + MARGIN, bands, nodes, edges };
 }
 
@@ -212,7 +212,7 @@ function packRows(those: readonly Across[]): number {
   return ends.length;
 }
 
-function placed(
+function drawnOf(
   { wire, upper, lower, startX, endX, laneX, labelX, row }: Across,
   bands: readonly PlacedBand[],
   steps: Steps,

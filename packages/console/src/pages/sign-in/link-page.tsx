@@ -1,6 +1,6 @@
 /** The page behind a one-time link: a name, a passkey, and for the first administrator the first approver's key. */
 import { Button, TextInput } from "@mantine/core";
-import { type FormEvent, type ReactNode, useState } from "react";
+import { type SyntheticEvent, type ReactNode, useState } from "react";
 import { queryClient } from "../../api/queries.ts";
 import { asProblem, type Problem } from "../../api/problem.ts";
 import { useWords } from "../../app/surroundings.tsx";
@@ -51,7 +51,7 @@ export function LinkPage({ isFirst }: { readonly isFirst: boolean }) {
     if (isFirst) location.assign("/first-run");
     else setStage("in");
   };
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     setBusy(true);
     setProblem(undefined);
@@ -75,34 +75,51 @@ export function LinkPage({ isFirst }: { readonly isFirst: boolean }) {
       <p className="dim">{t(isFirst ? "link.first.lead" : "link.invitation.lead")}</p>
       <ProblemBox problem={problem} />
       <form onSubmit={submit} className="stack">
-        {isFirst ? (
-          <>
-            <TextInput
-              label={t("link.id")}
-              description={t("link.id.hint")}
-              pattern={PERSON}
-              value={id}
-              required
-              disabled={stage !== "closed"}
-              autoComplete="username"
-              onChange={(event) => setId(event.currentTarget.value)}
-            />
-            <TextInput
-              label={t("link.name")}
-              value={name}
-              required
-              disabled={stage !== "closed"}
-              autoComplete="name"
-              onChange={(event) => setName(event.currentTarget.value)}
-            />
-          </>
-        ) : null}
+        {isFirst ? <Names {...{ id, name, setId, setName }} isClosed={stage === "closed"} /> : null}
         <Button type="submit" loading={isBusy}>
           {t(stage === "closed" ? "link.make" : stage === "open" ? "link.again" : "link.enter")}
         </Button>
       </form>
       <p className="small dim">{t("link.after")}</p>
     </Door>
+  );
+}
+
+function Names({
+  id,
+  name,
+  setId,
+  setName,
+  isClosed,
+}: {
+  readonly id: string;
+  readonly name: string;
+  readonly setId: (id: string) => void;
+  readonly setName: (name: string) => void;
+  readonly isClosed: boolean;
+}) {
+  const { t } = useWords();
+  return (
+    <>
+      <TextInput
+        label={t("link.id")}
+        description={t("link.id.hint")}
+        pattern={PERSON}
+        value={id}
+        required
+        disabled={!isClosed}
+        autoComplete="username"
+        onChange={(event) => setId(event.currentTarget.value)}
+      />
+      <TextInput
+        label={t("link.name")}
+        value={name}
+        required
+        disabled={!isClosed}
+        autoComplete="name"
+        onChange={(event) => setName(event.currentTarget.value)}
+      />
+    </>
   );
 }
 

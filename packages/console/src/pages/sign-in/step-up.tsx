@@ -1,6 +1,6 @@
 /** A second factor of the last minutes, asked for over the page when an act needs it. */
 import { Button, TextInput } from "@mantine/core";
-import { type FormEvent, useState } from "react";
+import { type SyntheticEvent, useState } from "react";
 import { call } from "../../api/client.ts";
 import { asProblem, type Problem } from "../../api/problem.ts";
 import { signWithPasskey } from "../../api/web-authn.ts";
@@ -19,7 +19,7 @@ export function StepUp({ onDone }: { readonly onDone: (isGiven: boolean) => void
       (error: unknown) => setProblem(asProblem(error)),
     );
   };
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     const body = { kind: "totp", totp: totp.replaceAll(/\s/g, "") } as const;
     attempt(() => call("POST /v1/session/step-up/finish", { body }));

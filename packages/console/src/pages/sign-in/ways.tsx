@@ -1,6 +1,6 @@
 /** The ways to sign in: a passkey, or a password with a code from an app, or with a recovery code. */
 import { Button, PasswordInput, TextInput } from "@mantine/core";
-import { type FormEvent, useState } from "react";
+import { type SyntheticEvent, useState } from "react";
 import { call } from "../../api/client.ts";
 import { asProblem, type Problem } from "../../api/problem.ts";
 import { signWithPasskey } from "../../api/web-authn.ts";
@@ -21,7 +21,7 @@ export function SignInWays({ onSignedIn }: { readonly onSignedIn: () => void }) 
       .then(onSignedIn, (error: unknown) => setProblem(asProblem(error)))
       .finally(() => setBusy(false));
   };
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SyntheticEvent): void => {
     event.preventDefault();
     const plain = code.replaceAll(/\s/g, "");
     const isTotp = /^\d{6,8}$/.test(plain);

@@ -236,13 +236,17 @@ test("without a confirmation the generation before is in force again, and the pa
   assert.equal(await generation(), was);
 });
 
-test("an attack shows on the line between its zones, with the reason", { skip }, async () => {
+test("an attack shows on the line between its zones, with the reason", { skip }, async (t) => {
+  // Lists of flows belong to the journal; what is refused comes by live events, which another part publishes.
+  const live = path.join(ROOT, "packages/sallyport/src/control/live.ts");
+  if (!fs.existsSync(live)) return t.skip("control publishes no live events in this build");
+
   await anna.goto(URL_OF);
   const knock = ["curl", "-s", "-m", "2", "http://10.43.0.10:502/"];
   for (let count = 0; count < 3; count += 1) await onSite().plant.run("vendor-pc", knock);
   await anna.getByRole("button", { name: /refused: vendor → safety/ }).waitFor();
   await anna
-    .getByText(/10\.20\.0\.10 \(vendor\) → 10\.43\.0\.10 \(safety\)/)
+    .getByText(/refused: .*vendor.* → .*safety.*No conduit allows this/)
     .first()
     .waitFor();
 });

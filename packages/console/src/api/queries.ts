@@ -161,6 +161,16 @@ export const approversQuery = queryOptions({
   queryFn: async () => (await call("GET /v1/approvers")).value.items,
 });
 
+/** Told by live events alone; nothing is asked. */
+export const LIVE_DENIALS = ["live-denials"] as const;
+
+export const liveDenialsQuery = queryOptions<readonly Flow[]>({
+  queryKey: LIVE_DENIALS,
+  queryFn: () => queryClient.getQueryData<readonly Flow[]>(LIVE_DENIALS) ?? [],
+  staleTime: Number.POSITIVE_INFINITY,
+  gcTime: Number.POSITIVE_INFINITY,
+});
+
 /** What each live event makes old. */
 export const TOUCHED: Readonly<Record<string, readonly string[]>> = {
   status: ["status", "conduits"],

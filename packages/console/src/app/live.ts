@@ -1,7 +1,8 @@
 /** Live events: each says what is old, and it is read again. How old the data is the status's own reads say. */
 import { useEffect } from "react";
 import { Problem } from "../api/problem.ts";
-import { queryClient, TOUCHED } from "../api/queries.ts";
+import { type Flow, LIVE_DENIALS, queryClient, TOUCHED } from "../api/queries.ts";
+import { LIVE_DENIALS_MAX, readDenial } from "../pages/plant/live-denials.ts";
 
 /** Many events at once are one read. */
 const GATHER_MS = 250;
@@ -26,6 +27,13 @@ export function useLiveEvents(isSignedIn: boolean): void {
     for (const [type, keys] of Object.entries(TOUCHED)) {
       source.addEventListener(type, () => touch(keys));
     }
+    source.addEventListener("denial", ({ data }) => {
+      const told = readDenial(String(data));
+      if (told === undefined) return;
+      queryClient.setQueryData<readonly Flow[]>(LIVE_DENIALS, (before = []) =>
+        [...before, told].slice(-LIVE_DENIALS_MAX),
+      );
+    });
     // Some were missed: everything may be old.
     source.addEventListener("gap", () => touch(Object.values(TOUCHED).flat()));
     return () => {

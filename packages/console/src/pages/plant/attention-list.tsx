@@ -62,6 +62,8 @@ export function textOf(card: Card, { t, tn, time }: Words): string {
       const why = t(reasonKey(card.reason), { reason: card.reason });
       const port = card.port === 0 ? "" : ` ${card.protocol}/${card.port}`;
       const what = card.what === "" ? "" : `, ${card.what}`;
+      const zones = `${card.fromZone || "?"} → ${card.toZone || "?"}`;
+      if (card.source === "") return `${tn("attention.denied", card.refused)} ${zones}. ${why}`;
       const way = `${card.source} (${card.fromZone || "?"}) → ${card.destination} (${card.toZone || "?"})${port}${what}`;
       return `${tn("attention.denied", card.refused)} ${way}. ${why}`;
     }

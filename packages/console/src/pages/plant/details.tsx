@@ -4,13 +4,20 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { type SyntheticEvent, useState } from "react";
 import { call } from "../../api/client.ts";
-import { denialsQuery, flowsOf, type Flow, type Zone } from "../../api/queries.ts";
+import {
+  denialsQuery,
+  liveDenialsQuery,
+  flowsOf,
+  type Flow,
+  type Zone,
+} from "../../api/queries.ts";
 import { useAct } from "../../app/act.tsx";
 import { useWords } from "../../app/surroundings.tsx";
 import { AsCli, Empty, Loading, Mark, ProblemBox, Tag, Time } from "../../parts/basics.tsx";
 import { keyOf } from "../../parts/key-of.ts";
 import { Sheet } from "../../parts/sheet.tsx";
 import { type Column, Table } from "../../parts/table.tsx";
+import { withLive } from "./live-denials.ts";
 import type { MapEdge, PlantMap } from "./model.ts";
 import { reasonKey } from "./reasons.ts";
 
@@ -171,7 +178,9 @@ function Refusals({ edge }: { readonly edge: MapEdge }) {
   const { t } = useWords();
   const columns = useFlowColumns();
   const names = new Set(edge.conduits.map(({ name }) => name));
-  const denials = (useQuery(denialsQuery).data?.items ?? []).filter(
+  const listed = useQuery(denialsQuery).data?.items ?? [];
+  const live = useQuery(liveDenialsQuery).data ?? [];
+  const denials = withLive(listed, live).filter(
     ({ sourceZone, destinationZone, conduit }) =>
       names.has(conduit) || (sourceZone === edge.from && destinationZone === edge.to),
   );

@@ -8,6 +8,7 @@ import {
   denialsQuery,
   draftQuery,
   driftQuery,
+  liveDenialsQuery,
   requestsQuery,
   runningQuery,
   sessionQuery,
@@ -22,6 +23,7 @@ import { attention } from "./attention.ts";
 import { AttentionList } from "./attention-list.tsx";
 import { EdgeSheet, ZoneSheet } from "./details.tsx";
 import { Kpis } from "./kpis.tsx";
+import { withLive } from "./live-denials.ts";
 import { PlantDrawing } from "./map.tsx";
 import { type Counted, countedOf, plantMap, zoneFacts } from "./model.ts";
 import { Strip } from "./strip-view.tsx";
@@ -48,7 +50,7 @@ function PlantMapPart() {
   const [filters, filter] = useFilters();
   const zones = useQuery(zonesQuery);
   const conduits = useQuery(conduitsQuery);
-  const denials = useQuery(denialsQuery);
+  const denials = useDenials();
   const texts = usePolicyTexts();
   const before = useCountersBefore(conduits.data?.items, conduits.dataUpdatedAt);
   const facts = useMemo(() => zoneFacts(texts), [texts]);
@@ -57,10 +59,10 @@ function PlantMapPart() {
       plantMap({
         zones: zones.data ?? [],
         conduits: conduits.data?.items ?? [],
-        denials: denials.data?.items ?? [],
+        denials: denials.items,
         ...{ facts, before, atMs: conduits.dataUpdatedAt },
       }),
-    [zones.data, conduits.data, conduits.dataUpdatedAt, denials.data, facts, before],
+    [zones.data, conduits.data, conduits.dataUpdatedAt, denials.items, facts, before],
   );
   const code = zones.error instanceof Problem ? zones.error.told.code : "";
   if (code === "no-policy-in-force" || (zones.data !== undefined && map.nodes.length === 0)) {
@@ -81,7 +83,7 @@ function PlantMapPart() {
   );
   return (
     <>
-      {denials.error === null ? null : <Loading query={denials} />}
+      {denials.query.error === null ? null : <Loading query={denials.query} />}
       <PlantDrawing
         map={map}
         onZone={(zone) => filter({ zone })}
@@ -101,6 +103,14 @@ function PlantMapPart() {
       )}
     </>
   );
+}
+
+/** Those of the list, and those told since. */
+function useDenials() {
+  const query = useQuery(denialsQuery);
+  const live = useQuery(liveDenialsQuery).data;
+  const items = useMemo(() => withLive(query.data?.items ?? [], live ?? []), [query.data, live]);
+  return { query, items };
 }
 
 /** The running text when the gateway has it, else the draft's: only kinds and levels are read from it. */
@@ -133,7 +143,7 @@ function Attention() {
   const changes = useQuery(changesQuery);
   const requests = useQuery(requestsQuery);
   const conduits = useQuery(conduitsQuery);
-  const denials = useQuery(denialsQuery);
+  const denials = useDenials();
   const session = useQuery(sessionQuery);
   const cards = useMemo(
     () =>
@@ -142,15 +152,15 @@ function Attention() {
         changes: changes.data ?? [],
         requests: requests.data ?? [],
         conduits: conduits.data?.items ?? [],
-        denials: denials.data?.items ?? [],
+        denials: denials.items,
         person: session.data?.person ?? "",
-        nowMs: denials.dataUpdatedAt,
+        nowMs: Math.max(status.dataUpdatedAt, denials.query.dataUpdatedAt),
       }),
     [
-      ...[status.data, drift.data, changes.data, requests.data, conduits.data, denials.data],
-      ...[session.data, denials.dataUpdatedAt],
+      ...[status.data, drift.data, changes.data, requests.data, conduits.data, denials.items],
+      ...[session.data, denials.query.dataUpdatedAt, status.dataUpdatedAt],
     ],
   );
-  const isKnown = [status, drift, changes, denials].every(({ isSuccess }) => isSuccess);
+  const isKnown = [status, drift, changes, denials.query].every(({ isSuccess }) => isSuccess);
   return <AttentionList cards={cards} isKnown={isKnown} />;
 }

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { Conduit, Flow, Zone } from "../../api/queries.ts";
 import { attention, type AttentionFacts } from "./attention.ts";
 import { layoutOf, overlap } from "./layout.ts";
+import { readDenial, withLive } from "./live-denials.ts";
 import { countedOf, plantMap, zoneFacts } from "./model.ts";
 import { boundaries } from "./strip.ts";
 
@@ -160,4 +161,21 @@ test("the strip has an hour a bar, and counts let through and refused at each bo
   assert.deepEqual([inner?.point, inner?.refused], ["inner", 1]);
   assert.deepEqual([outer?.accepted, outer?.refused, outer?.hours.length], [5, 3, 24]);
   assert.equal(outer?.hours.filter(({ refused }) => refused > 0).length, 1);
+});
+
+test("a refusal that is told live is drawn at once, and counted once when the list has it", () => {
+  const data = {
+    sourceZone: "vendor",
+    destinationZone: "cell-a",
+    reason: "no-conduit",
+    packets: 3,
+  };
+  const told = readDenial(JSON.stringify({ at: new Date(NOW).toISOString(), data }));
+  assert.ok(told);
+  const line = map({ denials: withLive([], [told]) }).edges.find(({ from }) => from === "vendor");
+  assert.equal(line?.refused, 3);
+  assert.deepEqual(withLive([denial({})], [told]), [denial({})]);
+  for (const broken of ["", "null", "[]", '{"at":1}', '{"at":"x","data":{"packets":"3"}}']) {
+    assert.equal(readDenial(broken), undefined);
+  }
 });

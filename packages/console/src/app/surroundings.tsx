@@ -6,7 +6,7 @@ const LANGUAGE_KEY = "sallyport-language";
 
 interface Surroundings {
   readonly words: Words;
-  setLanguage(language: Language): void;
+  readonly setLanguage: (language: Language) => void;
 }
 
 const Context = createContext<Surroundings>({

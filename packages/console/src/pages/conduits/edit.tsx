@@ -26,7 +26,7 @@ export function EditTab() {
 
 function Editor({ draft }: { readonly draft: Draft }) {
   const { t } = useWords();
-  const [filters, filter] = useFilters();
+  const [filters] = useFilters();
   const [base, setBase] = useState(draft);
   const [file = { name: FIRST_FILE, text: "" }, ...others] = base.files;
   const [text, setText, isRestored] = useKeptText(base.sha256, file.text);
@@ -75,26 +75,40 @@ function Editor({ draft }: { readonly draft: Draft }) {
             onChange={(event) => setText(event.currentTarget.value)}
           />
           <Diagnostics validation={validation} />
-          <div className="row">
-            <Button
-              disabled={!isChanged}
-              loading={save.isBusy}
-              onClick={() => void save.run(() => put(base.sha256))}
-            >
-              {t("edit.save")}
-            </Button>
-            <Button variant="default" disabled={!isChanged} onClick={() => setText(file.text)}>
-              {t("edit.undo")}
-            </Button>
-            <span className="dim">
-              {isChanged ? t("edit.unsaved") : t("edit.saved")}{" "}
-              {base.editedBy === undefined ? null : t("edit.by", { person: base.editedBy })}
-            </span>
-          </div>
+          <SaveRow
+            {...{ isChanged, isBusy: save.isBusy, editedBy: base.editedBy }}
+            onSave={() => void save.run(() => put(base.sha256))}
+            onUndo={() => setText(file.text)}
+          />
         </Section>
         <PlanForm sha256={base.sha256} isReady={!isChanged && validation.isValid === true} />
         <AsCli line={`sallyport policy validate ${file.name}\nsallyport plan ${file.name}`} />
       </div>
+    </div>
+  );
+}
+
+function SaveRow(props: {
+  readonly isChanged: boolean;
+  readonly isBusy: boolean;
+  readonly editedBy: string | undefined;
+  readonly onSave: () => void;
+  readonly onUndo: () => void;
+}) {
+  const { t } = useWords();
+  const { isChanged, isBusy, editedBy, onSave, onUndo } = props;
+  return (
+    <div className="row">
+      <Button disabled={!isChanged} loading={isBusy} onClick={onSave}>
+        {t("edit.save")}
+      </Button>
+      <Button variant="default" disabled={!isChanged} onClick={onUndo}>
+        {t("edit.undo")}
+      </Button>
+      <span className="dim">
+        {isChanged ? t("edit.unsaved") : t("edit.saved")}{" "}
+        {editedBy === undefined ? null : t("edit.by", { person: editedBy })}
+      </span>
     </div>
   );
 }

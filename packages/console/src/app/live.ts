@@ -1,20 +1,28 @@
 /** Live events: each says what is old, and it is read again. How old the data is the status's own reads say. */
-import { useEffect } from "react";
+import { useEffect, useState } from "react";
 import { Problem } from "../api/problem.ts";
 import { type Flow, LIVE_DENIALS, queryClient, TOUCHED } from "../api/queries.ts";
 import { LIVE_DENIALS_MAX, readDenial } from "../pages/plant/live-denials.ts";
 
 /** Many events at once are one read. */
 const GATHER_MS = 250;
+const RETRY_MS = 10_000;
 /** After this the header says how old the data is. */
 export const STALE_MS = 15_000;
 
 export function useLiveEvents(isSignedIn: boolean): void {
+  const [attempt, setAttempt] = useState(0);
   useEffect(() => {
     if (!isSignedIn) return undefined;
     const source = new EventSource("/v1/events");
     const old = new Set<string>();
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let retry: ReturnType<typeof setTimeout> | undefined;
+    // A browser comes back by itself after a lost connection, but not after a refusal such as too many streams.
+    source.addEventListener("error", () => {
+      if (source.readyState !== EventSource.CLOSED) return;
+      retry ??= setTimeout(() => setAttempt(attempt + 1), RETRY_MS);
+    });
     const flush = (): void => {
       timer = undefined;
       for (const key of old) void queryClient.invalidateQueries({ queryKey: [key] });
@@ -39,8 +47,9 @@ export function useLiveEvents(isSignedIn: boolean): void {
     return () => {
       source.close();
       clearTimeout(timer);
+      clearTimeout(retry);
     };
-  }, [isSignedIn]);
+  }, [isSignedIn, attempt]);
 }
 
 export type Freshness =

@@ -4,26 +4,29 @@ import { type ComponentType, type FunctionComponent, lazy, Suspense } from "reac
 import { LinkPage } from "../pages/sign-in/link-page.tsx";
 import { PlantPage } from "../pages/plant/plant-page.tsx";
 import { searchOf } from "./search.ts";
-import { NotFound } from "./not-found.tsx";
+import { Failed, NotFound } from "./not-found.tsx";
+import { orReload } from "./or-reload.ts";
 import { Shell } from "./shell.tsx";
 
 const Conduits = lazy(async () => ({
-  default: (await import("../pages/conduits/conduits-page.tsx")).ConduitsPage,
+  default: (await orReload(() => import("../pages/conduits/conduits-page.tsx"))).ConduitsPage,
 }));
 const Evidence = lazy(async () => ({
-  default: (await import("../pages/evidence/evidence-page.tsx")).EvidencePage,
+  default: (await orReload(() => import("../pages/evidence/evidence-page.tsx"))).EvidencePage,
 }));
 const People = lazy(async () => ({
-  default: (await import("../pages/people/people-page.tsx")).PeoplePage,
+  default: (await orReload(() => import("../pages/people/people-page.tsx"))).PeoplePage,
 }));
 const Settings = lazy(async () => ({
-  default: (await import("../pages/settings/settings-page.tsx")).SettingsPage,
+  default: (await orReload(() => import("../pages/settings/settings-page.tsx"))).SettingsPage,
 }));
 const FirstRun = lazy(async () => ({
-  default: (await import("../pages/first-run/first-run-page.tsx")).FirstRunPage,
+  default: (await orReload(() => import("../pages/first-run/first-run-page.tsx"))).FirstRunPage,
 }));
 
-const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound });
+const root = createRootRoute({
+  ...{ component: Outlet, notFoundComponent: NotFound, errorComponent: Failed },
+});
 const shell = createRoute({ getParentRoute: () => root, id: "shell", component: Shell });
 
 function later(Component: ComponentType) {

@@ -5,6 +5,7 @@ import { useEffect, useMemo, useState } from "react";
 import { call } from "../api/client.ts";
 import { Problem } from "../api/problem.ts";
 import { queryClient, sessionQuery, statusQuery } from "../api/queries.ts";
+import { SignInAgain } from "../pages/sign-in/sign-in-again.tsx";
 import { SignInPage } from "../pages/sign-in/sign-in-page.tsx";
 import { ProblemBox } from "../parts/basics.tsx";
 import { ActProvider } from "./act.tsx";
@@ -65,7 +66,7 @@ function Navigation() {
   );
 }
 
-type Open = "palette" | "help" | "stop" | undefined;
+type Open = "palette" | "help" | "stop" | "sign-in" | undefined;
 
 function Header({ name, isOut }: { readonly name: string; readonly isOut: boolean }) {
   const { t } = useWords();
@@ -92,6 +93,11 @@ function Header({ name, isOut }: { readonly name: string; readonly isOut: boolea
         isFailing={isLost(status.error ?? status.failureReason)}
         isOut={isOut}
       />
+      {isOut ? (
+        <button type="button" className="quiet again" onClick={() => setOpen("sign-in")}>
+          {t("sign-in.again")}
+        </button>
+      ) : null}
       <span className="spacer" />
       <button type="button" className="quiet" onClick={() => setOpen("palette")}>
         <span className="wide">{t("palette.title")} </span>
@@ -102,6 +108,7 @@ function Header({ name, isOut }: { readonly name: string; readonly isOut: boolea
         {t("stop-all.title")}
       </button>
       <Person name={name} />
+      {open === "sign-in" ? <SignInAgain onDone={close} /> : null}
       {open === "palette" ? <Palette onClose={close} /> : null}
       {open === "help" ? <KeyHelp onClose={close} /> : null}
       {open === "stop" ? <StopAll grants={grants} onClose={close} /> : null}

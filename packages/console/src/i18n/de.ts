@@ -50,6 +50,7 @@ export const de: Readonly<Record<keyof typeof en, string>> = {
   "edge.refused": "Abgewiesen, letzte 24 Stunden",
   "edge.rule": "Regel zeigen",
   "edge.until": "bis",
+  failed: "Diese Seite ist gescheitert",
   "flow.accepted": "Durchgelassen",
   "flow.at": "Ab",
   "flow.refused": "Abgewiesen",

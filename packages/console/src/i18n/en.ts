@@ -51,6 +51,7 @@ export const en = {
   "edge.refused": "Refused, last 24 hours",
   "edge.rule": "See its rule",
   "edge.until": "until",
+  failed: "This page failed",
   "flow.accepted": "Let through",
   "flow.at": "From",
   "flow.refused": "Refused",

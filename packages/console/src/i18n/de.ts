@@ -115,7 +115,7 @@ export const de: Readonly<Record<keyof typeof en, string>> = {
   "map.conduits.one": "{count} Verbindung",
   "map.conduits.other": "{count} Verbindungen",
   "map.legend":
-    "Graue Linien sind erlaubte Kommunikation, breiter mit ihrer Rate; gepunktete sind jetzt geschlossen. Rot mit ▲ wurde in den letzten 24 Stunden abgewiesen. Dicker Rand: eine Zelle. Gestrichelter Rand: die DMZ; ein Quadrat darin ist ein Gate, in dem die Verbindung endet und eine andere beginnt.",
+    "Graue Linien sind erlaubte Kommunikation, breiter mit ihrer Rate; gepunktete sind jetzt geschlossen. Rot mit ▲ wurde in den letzten 24 Stunden abgewiesen, unterbrochen, wo gar keine Verbindung führt. Dicker Rand: eine Zelle. Gestrichelter Rand: die DMZ; ein Quadrat darin ist ein Gate, in dem die Verbindung endet und eine andere beginnt.",
   "map.refused.one": "{count} abgewiesen",
   "map.refused.other": "{count} abgewiesen",
   "map.title": "Zonen und Verbindungen",

@@ -90,7 +90,7 @@ export const en = {
   "map.conduits.one": "{count} conduit",
   "map.conduits.other": "{count} conduits",
   "map.legend":
-    "Grey lines are allowed communication, wider with its rate; dotted ones are closed now. Red with ▲ was refused in the last 24 hours. Thick border: a cell. Dashed border: the DMZ; a square there is a gate, in which the connection ends and another begins.",
+    "Grey lines are allowed communication, wider with its rate; dotted ones are closed now. Red with ▲ was refused in the last 24 hours, broken where no conduit leads at all. Thick border: a cell. Dashed border: the DMZ; a square there is a gate, in which the connection ends and another begins.",
   "map.refused.one": "{count} refused",
   "map.refused.other": "{count} refused",
   "map.title": "Zones and conduits",

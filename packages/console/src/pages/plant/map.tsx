@@ -67,7 +67,10 @@ function widthOf({ bytesPerSecond }: MapEdge): number {
 
 function Line({ placed }: { readonly placed: PlacedEdge }) {
   const { edge, points, gate } = placed;
-  const kind = edge.refused > 0 ? "line-refused" : edge.isOpen ? "line-open" : "line-closed";
+  const open = edge.isOpen ? "line-open" : "line-closed";
+  // Where no conduit leads nothing crosses: the line only says who tried.
+  const tried = edge.conduits.length === 0 ? "line-refused line-tried" : "line-refused";
+  const kind = edge.refused > 0 ? tried : open;
   const end = points.at(-1) ?? [0, 0];
   const before = points.at(-2) ?? end;
   const isDown = end[1] >= before[1];

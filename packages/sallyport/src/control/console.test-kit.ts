@@ -160,7 +160,7 @@ export async function openConsolePlant(
     archivist: async (request) =>
       await archivist.answer(readArchivistRequest(JSON.stringify(request)), "control"),
     proof: new LocalProof(at("proof"), clock, random),
-    ...{ alarmsFile: at("alarms.ndjson"), providers: [] },
+    ...{ alarmsFile: at("alarms.ndjson"), backupsDirectory: at("backups"), providers: [] },
     readFlows: (use) => use({ flows: (question) => flowsOf(flows, question) } as FlowAnswers),
     accounts: () => `erin:x:${process.getuid?.() ?? 0}:0::/:/bin/sh\n`,
   });
@@ -202,6 +202,7 @@ async function archivistIn(home: string) {
     randomness: (size) => randomBytes(size),
   });
   const archivist = new ArchivistService({
+    copyDirectory: path.join(home, "copy"),
     ...{ ledger, key: "", exportsDirectory: home, addWitness: () => undefined, nowMs: Date.now },
   });
   const door = await serveLines(path.join(home, "archivist.sock"), async (line) => {

@@ -22,12 +22,16 @@ const stampFile = path.join(modules, ".sallyport-stamp");
 const lockDirectory = path.join(root, ".install.lock");
 
 const VERBS = {
+  screenshots: ["packages/sallyport/src/control/screenshots.test-main.ts"],
   demo: ["packages/sallyport/src/main.ts", "demo"],
   test: ["tools/test.ts"],
   check: ["tools/check.ts"],
   bench: ["bench/run.ts"],
 };
+/** What shows or tests the console; a policy is checked without waiting for it. */
+const BUILDS = new Set(["demo", "test", "screenshots", "up"]);
 const PRODUCT = "packages/sallyport/src/main.ts";
+const consoleDirectory = path.join(root, "packages/console");
 
 /** Ends with one sentence on what is missing, and one on how to get it. */
 function missing(what, how) {
@@ -176,6 +180,38 @@ function findNode() {
   );
 }
 
+function digestTree(hash, directory) {
+  const entries = fs.readdirSync(directory, { withFileTypes: true });
+  for (const entry of entries.sort((one, other) => (one.name < other.name ? -1 : 1))) {
+    const file = path.join(directory, entry.name);
+    if (entry.isDirectory()) digestTree(hash, file);
+    else if (!entry.name.includes(".test"))
+      hash.update(`${entry.name}\n`).update(fs.readFileSync(file));
+  }
+}
+
+/** The console's files are built from its sources and the pinned packages; nothing else makes them stale. */
+function buildConsole(node) {
+  const hash = createHash("sha256").update(wantedStamp());
+  try {
+    hash.update(fs.readFileSync(path.join(consoleDirectory, "bundle.mjs")));
+    for (const part of ["src", "static"]) digestTree(hash, path.join(consoleDirectory, part));
+  } catch {
+    return;
+  }
+  const wanted = hash.digest("hex");
+  if (read(path.join(consoleDirectory, "dist/.stamp")) === wanted) return;
+  const run = spawnSync(node, [path.join(consoleDirectory, "bundle.mjs"), wanted], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  });
+  if (run.status === 0) return;
+  // Everything but the pages works without it, and a gateway must start.
+  process.stderr.write(
+    "sallyport: the console could not be built (the reason is above); the API works\n",
+  );
+}
+
 /** Becomes the command as far as a process can: its signals, its exit code, its death. */
 function handOver(node, args) {
   // npm puts node_modules/.bin first: there a dependency could pass for `ip` or `nft`.
@@ -218,7 +254,9 @@ function main() {
   install();
   if (!fs.existsSync(file))
     missing(`${script} is not here`, "Get a complete copy of the repository.");
-  handOver(findNode(), [file, ...before, ...after]);
+  const node = findNode();
+  if (BUILDS.has(isVerb ? first : after[0])) buildConsole(node);
+  handOver(node, [file, ...before, ...after]);
 }
 
 main();

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 
 /** Directories that hold nothing of ours: installed, built or recorded things. */
-const NOT_OURS = new Set(["node_modules", "build", "coverage", ".git", ".install.lock"]);
+const NOT_OURS = new Set(["node_modules", "build", "dist", "coverage", ".git", ".install.lock"]);
 /** Our tree is a few levels deep; a loop of links would not be. */
 const MAX_DEPTH = 16;
 

@@ -10,11 +10,13 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createApi, EventHub, Metrics, serveLocal, serveTls } from "@sallyport/api";
 import { relyingParty, removeEnded } from "@sallyport/identity";
+import { CONSOLE_FILES } from "@sallyport/console";
 import { identityStore, openStateStore } from "@sallyport/store";
 import { backupsDir } from "./backup/kept-backups.ts";
 import { askSocket } from "./cli/enforcer-client.ts";
 import { AccessFile } from "./control/access-log.ts";
 import type { AskArchivist, AskEnforcer, AskKeyholder } from "./control/ask.ts";
+import { readConsole, withConsole } from "./control/console-files.ts";
 import { addGauges } from "./control/gauges.ts";
 import { LEDGER_EVERY_MS, LiveNews } from "./control/live.ts";
 import { LocalProof } from "./control/local-proof.ts";
@@ -113,13 +115,15 @@ let requests = 0;
 const start = randomBytes(4).toString("hex");
 const access = new AccessFile(path.join(directory, "access.ndjson"));
 const metrics = new Metrics();
-const api = createApi(services, {
-  authorities: names.map(authorityOf),
+const authorities = names.map(authorityOf);
+const answers = createApi(services, {
+  authorities,
   now: Date.now,
   newRequestId: () => `${start}-${++requests}`,
   log: (entry) => access.add(entry),
   metrics,
 });
+const api = withConsole(answers, readConsole(CONSOLE_FILES), authorities);
 
 /** A keyholder that starts at the same time is waited for; anything else ends this process, and its end says why. */
 async function firstCertificate(

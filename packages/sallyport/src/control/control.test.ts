@@ -193,9 +193,3 @@ test("nobody gets in, and nothing is planned, that the ledger does not take", as
     control.isRecorded = true;
   }
 });
-
-test("what cannot be done yet says so, and a page says what to do instead", async () => {
-  const answer = await anna.ask("GET", "/v1/backups");
-  const { code } = fields(answer.body ?? null);
-  assert.deepEqual([answer.status, code], [501, "not-built-yet"]);
-});

@@ -32,8 +32,14 @@ export class TestEnforcer {
   }
 
   /** `sallyport approver add`, as root at the command line. */
-  async addKey(id: string, person: string, spki: string): Promise<void> {
-    await this.#acts.enrol({ id, person, kind: "ed25519", spki }, this.#nowMs());
+  async addKey(
+    id: string,
+    person: string,
+    spki: string,
+    passkey?: Readonly<Record<"credentialId" | "rpId" | "origin", string>>,
+  ): Promise<void> {
+    const kind = passkey === undefined ? "ed25519" : "passkey";
+    await this.#acts.enrol({ id, person, kind, spki, ...passkey }, this.#nowMs());
   }
 
   readonly ask = async (request: EnforcerRequest): Promise<Json> => {

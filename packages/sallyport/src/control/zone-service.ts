@@ -26,7 +26,9 @@ export class ZoneService implements Zones {
     const running = await runningOf(this.#requests.means.enforcer);
     const { zones, thresholds } = inForce(running);
     const names = new Map(zones.map((zone) => [zone.name, zone]));
-    return [...names.values()].map(({ name, point }) => ({
+    // A component of the DMZ is a zone to the engines and none to people: it cannot be an island.
+    const those = [...names.values()].filter(({ name }) => !name.includes("/"));
+    return those.map(({ name, point }) => ({
       // Legs know sides, not Purdue levels.
       ...{ name, side: point === "outer" ? "it" : "ot", level: "" },
       island: running.circumstances.islanded?.has(name) === true,

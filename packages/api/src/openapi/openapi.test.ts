@@ -97,7 +97,7 @@ test("sees each way in which a client can be broken", () => {
     [
       'no longer takes "ocsf" in body.targets[].format',
       (d) => {
-        (schema(d, "ForwardingTarget").properties["format"] as { enum: string[] }).enum.pop();
+        (schema(d, "NewForwardingTarget").properties["format"] as { enum: string[] }).enum.pop();
       },
     ],
     [
@@ -165,6 +165,8 @@ test("names every operation once, and says which need a sign-in", () => {
     "getHealthz",
     "getOpenapiJson",
     "getReadyz",
+    // Shows no sign-in: only local root can open the door that it answers at.
+    "postLocalRootRecover",
   ]);
 });
 

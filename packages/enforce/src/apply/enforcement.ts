@@ -206,17 +206,15 @@ export class Enforcement {
 
   /** While the clock can't be trusted, no window and no grant is opened, and those open are shut. */
   async trustTime(trusted: boolean): Promise<void> {
-    await this.inTurn(async () => {
+    await this.closed(async () => {
       this.timeTrusted = trusted;
-      if (trusted) await rm(this.untrusted, { force: true });
-      else await writeWhole(this.untrusted, "");
+      await (trusted ? rm(this.untrusted, { force: true }) : writeWhole(this.untrusted, ""));
     });
-    await this.reschedule();
   }
 
   /** Cuts a zone off but for what is marked `island: keep`; switching it off is an opening act. */
   async setIsland(zone: string, on: boolean): Promise<void> {
-    const keep = async (): Promise<void> => {
+    await this.closed(async () => {
       const { conduits = [], attachments = [] } = this.legs() ?? {};
       const ends = conduits.flatMap(({ fromZones, toZones }) => [...fromZones, ...toZones]);
       if (![...attachments.map((attached) => attached.zone), ...ends].includes(zone)) {
@@ -224,9 +222,12 @@ export class Enforcement {
       }
       const others = this.state.islands.filter((name) => name !== zone);
       await this.state.setIslands(on ? [...others, zone] : others);
-    };
-    const [kept] = await Promise.allSettled([this.inTurn(keep)]);
-    // Cut off even where a full disk keeps none of it.
+    });
+  }
+
+  /** What closes is in the kernel even where a full disk keeps none of it, which is then said. */
+  private async closed(work: () => Promise<void>): Promise<void> {
+    const [kept] = await Promise.allSettled([this.inTurn(work)]);
     await this.reschedule();
     if (kept.status === "rejected") throw kept.reason;
   }

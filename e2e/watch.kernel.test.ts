@@ -132,6 +132,7 @@ async function added(id: string, role: string): Promise<Person> {
 interface Client {
   execute(call: {
     readonly operationId: string;
+    readonly userFetch: unknown;
     readonly parameters?: Readonly<Record<string, string>>;
     readonly requestBody?: unknown;
     readonly requestInterceptor?: (request: Sent) => Sent;
@@ -169,6 +170,7 @@ async function clientOf(
   const client = await make({ spec, url: "http://localhost/v1/openapi.json", userFetch });
   return async (operationId, parameters = {}, requestBody, headers = {}) => {
     const answer = await client.execute({
+      userFetch,
       ...{ operationId, parameters: parameters as Record<string, string> },
       ...(requestBody === undefined ? {} : { requestBody }),
       requestInterceptor: (request) => {

@@ -193,3 +193,14 @@ test("nobody gets in, and nothing is planned, that the ledger does not take", as
     control.isRecorded = true;
   }
 });
+
+test("what cannot be done yet says so, and nothing is done", async () => {
+  const answer = await erin.ask("POST", "/v1/grant-requests", {
+    ...{ conduit: "reads-a", asset: "plc-a", source: "10.10.0.10", seconds: 600 },
+    ...{ reason: "service on Sunday", notBefore: "2027-01-03T02:00:00Z" },
+  });
+  const { code } = fields(answer.body ?? null);
+  assert.deepEqual([answer.status, code], [501, "not-built-yet"]);
+  const { items } = await erin.done("GET", "/v1/grant-requests");
+  assert.deepEqual(items, []);
+});

@@ -30,10 +30,11 @@ const WITHIN_MS = 40_000;
 
 let site: Site | undefined;
 let home = "";
-let annasKey: KeyObject;
+let olgasKey: KeyObject;
 let anna: Person;
 let erin: Person;
 let ada: Person;
+let olga: Person;
 
 before(async () => {
   if (why !== undefined) return;
@@ -107,8 +108,7 @@ test("the first people get in, and root has tried the machine", { skip }, async 
   const { secret, token } = cli("admin", "link");
   const first = { id: "anna", name: "Anna" };
   await anna.done("POST", "/v1/sign-in/link", { secret: word(token), first });
-  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
-  annasKey = privateKey;
+  const { publicKey } = generateKeyPairSync("ed25519");
   const spki = publicKey.export({ type: "spki", format: "der" }).toString("base64");
   const key = { kind: "ed25519", person: "anna", spki, credentialId: "", rpId: "", origin: "" };
   const proof = createHmac("sha256", Buffer.from(word(secret), "base64url"))
@@ -117,6 +117,12 @@ test("the first people get in, and root has tried the machine", { skip }, async 
   await anna.done("POST", "/v1/approvers/first", { key, proof });
   await anna.enroll();
   erin = await added("erin", "engineer");
+  olga = await added("olga", "approver");
+  const second = generateKeyPairSync("ed25519");
+  olgasKey = second.privateKey;
+  // An administrator's key never counts alone; root enrolls the second one.
+  const own = second.publicKey.export({ type: "spki", format: "der" }).toString("base64");
+  cli("approver", "add", "olga", "--person", "olga", "--key", own);
   ada = await added("ada", "auditor");
   cli("doctor");
 });
@@ -186,7 +192,7 @@ test("a client made from openapi.json drives draft, plan, approval, apply and co
   skip,
 }, async () => {
   const asErin = await clientOf(erin);
-  const asAnna = await clientOf(anna);
+  const asOlga = await clientOf(olga);
   const stream = erin.listen();
   const text = policyText().replace("holding-registers: [0-99]", "holding-registers: [0-98]");
   assert.notEqual(text, policyText());
@@ -201,8 +207,8 @@ test("a client made from openapi.json drives draft, plan, approval, apply and co
   const signable = fields(change["signable"] ?? null);
   const digest = createHash("sha256").update(word(signable["bytes"])).digest();
   const message = Buffer.from(`sallyport-approval/v1\n${digest.toString("hex")}\n`);
-  const signature = sign(null, message, annasKey).toString("base64url");
-  await asAnna("postChangesApprovals", id, { kind: "ed25519", key: "first-anna", signature });
+  const signature = sign(null, message, olgasKey).toString("base64url");
+  await asOlga("postChangesApprovals", id, { kind: "ed25519", key: "olga", signature });
   const order = { sha256: signable["sha256"], confirmWithinSeconds: 60 };
   assert.equal((await asErin("postChangesApply", id, order))["state"], "applied");
   assert.equal((await asErin("postChangesConfirm", id, {}))["state"], "confirmed");

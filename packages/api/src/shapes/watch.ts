@@ -211,7 +211,7 @@ export const target = z
     /** PEM; never shown again. Left out, the one that is kept stays. */
     clientKey: pem.exactOptional(),
   })
-  .meta({ id: "ForwardingTarget" });
+  .meta({ id: "NewForwardingTarget" });
 export type NewTarget = z.infer<typeof target>;
 
 export const webhook = z
@@ -226,7 +226,7 @@ export type NewWebhook = z.infer<typeof webhook>;
 export const forwarding = z
   .object({
     sha256,
-    targets: z.array(z.strictObject(syslog).meta({ id: "ShownForwardingTarget" })),
+    targets: z.array(z.object(syslog).meta({ id: "ForwardingTarget" })),
     webhooks: z.array(z.object(hook).meta({ id: "Webhook" })),
   })
   .meta({ id: "Forwarding" });

@@ -74,6 +74,8 @@ export class EnforcerService {
   #driftAt = 0;
   readonly #driftNews = new DriftNews();
   #nextChange: number | null = null;
+  /** The change that waited at the last look: any request may find it over, and its end is told once. */
+  #waiting: number | undefined;
   #rescheduledMs = performance.now();
   #told = "";
   readonly #desk: ApprovalDesk;
@@ -123,6 +125,7 @@ export class EnforcerService {
         return await this.#confirm(request.generation, connection);
       case "rollback":
         await enforcement.rollback(request.generation);
+        this.#waiting = undefined;
         this.#record("rolled-back", { generation: request.generation, by: "request" });
         this.#tell();
         return { generation: request.generation };
@@ -192,7 +195,7 @@ export class EnforcerService {
       this.#record("clock-stepped", { stepMs: Math.round(stepMs) });
       await enforcement.trustTime(false);
     }
-    const pending = enforcement.status().pending?.number;
+    const waited = this.#waiting ?? enforcement.status().pending?.number;
     const isDue = this.#nextChange !== null && wallMs >= this.#nextChange;
     if (isDue || steadyMs - this.#rescheduledMs >= RESCHEDULE_EVERY_MS) {
       this.#rescheduledMs = steadyMs;
@@ -203,14 +206,11 @@ export class EnforcerService {
       await this.#seekDrift();
       await this.#count(wallMs);
     }
-    const after = enforcement.status();
-    if (
-      pending !== undefined &&
-      after.pending === undefined &&
-      after.confirmed?.number !== pending
-    ) {
-      this.#record("rolled-back", { generation: pending, by: "nobody confirmed" });
+    const { pending, confirmed } = enforcement.status();
+    if (![pending?.number, confirmed?.number, undefined].includes(waited)) {
+      this.#record("rolled-back", { generation: waited, by: "nobody confirmed" });
     }
+    this.#waiting = pending?.number;
     this.#tell();
   }
 

@@ -20,7 +20,7 @@ import {
 import { whyNoNamespaces } from "../lab/namespaces.ts";
 import { within } from "../lab/shell.ts";
 import { buildSite, type Site } from "../lab/site.ts";
-import { Person } from "./hands/person.ts";
+import { Person } from "./hands/people.ts";
 import * as ps from "./hands/processes.ts";
 
 const why = process.getuid?.() === 0 ? await whyNoNamespaces() : "needs root: rooms, eBPF and uids";

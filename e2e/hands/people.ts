@@ -62,6 +62,17 @@ export class Person {
     const { flow, uri } = await this.done("POST", "/v1/session/totp/begin", {});
     this.#seed = fromBase32(new URL(word(uri)).searchParams.get("secret") ?? "");
     await this.done("POST", "/v1/session/totp", { flow: word(flow), totp: await this.#code() });
+    await this.signIn();
+  }
+
+  /** The first administrator, by the link that root made. */
+  async comeFirst(token: string): Promise<void> {
+    const first = { id: this.#name, name: this.#name };
+    await this.done("POST", "/v1/sign-in/link", { secret: token, first });
+    await this.enroll();
+  }
+
+  async signIn(): Promise<void> {
     this.#cookie = "";
     const answer = { person: this.#name, password: PASSWORD, totp: await this.#code() };
     await this.done("POST", "/v1/sign-in/password", answer);
